@@ -1,0 +1,6 @@
+//! The commands.
+
+/// Runs the command line of this process.
+pub fn run() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

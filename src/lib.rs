@@ -1,0 +1,30 @@
+//! iceway: everything a WebRTC client needs to get connected.
+//!
+//! The crate is built in layers, and dependencies point down only (`tests/layers.rs` holds the code against this
+//! table). The first three are pure: no socket, no clock, no randomness of their own.
+//!
+//! | module | what lives there |
+//! |---|---|
+//! | [`stun`] | the wire format: views of messages, writers, integrity, ChannelData, stream framing |
+//! | [`credentials`] | time-limited usernames and passwords, secret sets |
+//! | [`turn`] | the relay as a state machine |
+//! | [`config`] | one file, flags and environment resolved into one validated value |
+//! | [`telemetry`] | logging and the table of metrics |
+//! | [`runtime`] | sockets, threads, TLS, timers: drives [`turn`] |
+//! | [`api`] | HTTP: health and metrics |
+//! | [`cli`] | the commands; wires everything |
+
+pub mod credentials;
+pub mod stun;
+pub mod turn;
+
+#[cfg(feature = "server")]
+pub mod api;
+#[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod runtime;
+#[cfg(feature = "server")]
+pub mod telemetry;

@@ -1,0 +1,5 @@
+//! The `iceway` binary; everything is in the library.
+
+fn main() -> std::process::ExitCode {
+    iceway::cli::run()
+}

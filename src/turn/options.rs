@@ -1,0 +1,101 @@
+//! What the core is told at start and on reload.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+/// A source of unpredictable bytes (nonces, reservation tokens, relay ports).
+pub trait Random: Send {
+    /// Fills `bytes`.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// One address relay sockets are bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayAddress {
+    /// The address of this machine that relay sockets are bound to.
+    pub local: IpAddr,
+    /// The address clients are told: `local`, or what a NAT in front of this machine maps it to.
+    pub advertised: IpAddr,
+}
+
+/// When an expired credential stops working.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// Only Allocate is refused; a live allocation may be refreshed for ever (coturn's behaviour).
+    #[default]
+    Allocate,
+    /// Refresh is refused too.
+    Refresh,
+    /// The allocation ends with the credential.
+    Strict,
+}
+
+/// Durations of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Given when the client asks for none, and the least it gets (RFC 8656 §7.2). 600 s.
+    pub allocation_default: Duration,
+    /// The most a client gets. 3600 s.
+    pub allocation_max: Duration,
+    /// RFC 8656 §9: 300 s.
+    pub permission: Duration,
+    /// RFC 8656 §12: 600 s.
+    pub channel: Duration,
+    /// How long an expired channel's number and peer stay reserved for one another (RFC 8656 §12). 300 s.
+    pub channel_linger: Duration,
+    /// How long a port reserved by EVEN-PORT waits for its RESERVATION-TOKEN (RFC 8656 §7.2). 30 s.
+    pub reservation: Duration,
+    /// The age at which a nonce becomes stale. 3600 s.
+    pub nonce: Duration,
+}
+
+/// A rate in bytes per second for relayed payload; `None` is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Per allocation and direction.
+    pub per_allocation: Option<u64>,
+    /// For the whole process, both directions together.
+    pub total: Option<u64>,
+}
+
+/// Bounds on what clients can make grow. `None` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Allocations of one user; more are answered 486.
+    pub allocations_per_user: Option<u32>,
+    /// Allocations from one client IP address; more are answered 486.
+    pub allocations_per_address: Option<u32>,
+    /// Allocations in all; more are answered 508.
+    pub allocations_total: Option<u32>,
+    /// Permissions of one allocation; more are answered 508.
+    pub permissions_per_allocation: u16,
+    /// Channel bindings of one allocation; more are answered 508.
+    pub channels_per_allocation: u16,
+    /// Answers to unauthenticated requests per second and client address (IPv6: /64).
+    pub unauthenticated_answers_per_second: u32,
+}
+
+/// Everything the core needs to know. Cheap to clone; replaced as a whole on reload.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The listening addresses; [`ListenerId`](super::ListenerId) is an index into them.
+    pub listeners: Vec<SocketAddr>,
+    /// Where relay sockets are bound. Empty: every Allocate is answered 440.
+    pub relay_addresses: Vec<RelayAddress>,
+    /// The realm of long-term credentials. At most 127 characters.
+    pub realm: String,
+    /// The value of SOFTWARE; `None` (the default) sends none.
+    pub software: Option<String>,
+    /// See [`Lifetimes`].
+    pub lifetimes: Lifetimes,
+    /// See [`Limits`].
+    pub limits: Limits,
+    /// See [`Bandwidth`].
+    pub bandwidth: Bandwidth,
+    /// See [`Expiry`].
+    pub expiry: Expiry,
+    /// Accept channel numbers 0x5000–0x7FFF, which RFC 5766 allowed and RFC 8656 §12 does not.
+    pub legacy_channel_numbers: bool,
+}

@@ -1,0 +1,5 @@
+//! The relay core.
+
+/// The relay of one thread.
+#[derive(Debug)]
+pub struct Server {}
