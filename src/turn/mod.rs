@@ -15,8 +15,8 @@ pub use counters::Counters;
 pub use five_tuple::{FiveTuple, ListenerId, Transport};
 pub use options::{Bandwidth, Expiry, Lifetimes, Limits, Options, Random, RelayAddress};
 pub use outcome::{
-    AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError, LookUpId, Output,
-    PeerOutcome, Prefix, RelayId,
+    AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError,
+    LookUpId, Output, PeerOutcome, Prefix, RelayId,
 };
 pub use server::Server;
 pub use time::{Instant, Now};
