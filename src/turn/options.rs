@@ -51,6 +51,20 @@ pub struct Lifetimes {
     pub nonce: Duration,
 }
 
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            allocation_default: Duration::from_secs(600),
+            allocation_max: Duration::from_secs(3600),
+            permission: Duration::from_secs(300),
+            channel: Duration::from_secs(600),
+            channel_linger: Duration::from_secs(300),
+            reservation: Duration::from_secs(30),
+            nonce: Duration::from_secs(3600),
+        }
+    }
+}
+
 /// A rate in bytes per second for relayed payload; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bandwidth {
@@ -75,6 +89,19 @@ pub struct Limits {
     pub channels_per_allocation: u16,
     /// Answers to unauthenticated requests per second and client address (IPv6: /64).
     pub unauthenticated_answers_per_second: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            allocations_per_user: None,
+            allocations_per_address: None,
+            allocations_total: None,
+            permissions_per_allocation: 256,
+            channels_per_allocation: 256,
+            unauthenticated_answers_per_second: 100,
+        }
+    }
 }
 
 /// Everything the core needs to know. Cheap to clone; replaced as a whole on reload.
