@@ -1,0 +1,77 @@
+//! The values of everything that is not configured.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::types::{Auth, Http, Listen, Log, LogFormat, LogLevel, Relay, Runtime, Streams};
+use crate::turn;
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { udp: everywhere(3478), tcp: everywhere(3478), tls: Vec::new() }
+    }
+}
+
+/// `port` on every IPv4 and IPv6 address.
+pub(crate) fn everywhere(port: u16) -> Vec<SocketAddr> {
+    vec![
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+        SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
+    ]
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { addresses: Vec::new(), external: Vec::new(), port_min: 49152, port_max: 65535 }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            realm: "iceway".to_owned(),
+            secrets: Vec::new(),
+            users: Vec::new(),
+            username_separator: ':',
+            expiry: turn::Expiry::Allocate,
+        }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self {
+            connections_total: 65_536,
+            connections_per_address: 1024,
+            handshake_timeout: Duration::from_secs(10),
+            unauthenticated_timeout: Duration::from_secs(60),
+            frame_timeout: Duration::from_secs(10),
+            buffer_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            shards: 0,
+            socket_buffer_bytes: 4 << 20,
+            relay_socket_buffer_bytes: 0,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641)) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, filter: None, format: LogFormat::Auto, redact: false }
+    }
+}

@@ -1,0 +1,254 @@
+//! The resolved configuration: every value final and checked.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use crate::turn;
+
+/// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
+/// it then also generates a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients are listened for.
+    pub listen: Listen,
+    /// Where relay sockets are bound and what clients are told about them.
+    pub relay: Relay,
+    /// The certificate of the TLS listeners.
+    pub tls: Tls,
+    /// Who may allocate.
+    pub auth: Auth,
+    /// Which peers may be reached.
+    pub peers: Peers,
+    /// How long what lives.
+    pub lifetimes: turn::Lifetimes,
+    /// Bounds on what clients can make grow.
+    pub limits: turn::Limits,
+    /// Bounds on relayed traffic.
+    pub bandwidth: turn::Bandwidth,
+    /// Choices the protocol leaves open.
+    pub protocol: Protocol,
+    /// Bounds on TCP and TLS connections.
+    pub streams: Streams,
+    /// Threads, buffers and the end of the process.
+    pub runtime: Runtime,
+    /// The HTTP listener.
+    pub http: Http,
+    /// What is logged and how.
+    pub log: Log,
+}
+
+/// Where clients are listened for. An unspecified IP stands for every address of this machine of that family;
+/// port 0 lets the system choose. UDP needs one socket per address, so that a reply leaves from where it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// UDP. Default: port 3478 of all IPv4 and IPv6 addresses.
+    pub udp: Vec<SocketAddr>,
+    /// TCP; TLS is recognised here too if there is a certificate. Default: as for UDP.
+    pub tcp: Vec<SocketAddr>,
+    /// TLS over TCP; plain TCP is recognised here too. Default: port 5349 of all addresses if there is a
+    /// certificate, else none.
+    pub tls: Vec<SocketAddr>,
+}
+
+/// Where relay sockets are bound and what clients are told about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Local addresses for relay sockets. Empty (the default): the addresses that are listened on.
+    pub addresses: Vec<IpAddr>,
+    /// What a NAT in front of this machine maps its addresses to.
+    pub external: Vec<External>,
+    /// The lowest relay port. Default 49152.
+    pub port_min: u16,
+    /// The highest relay port. Default 65535.
+    pub port_max: u16,
+}
+
+/// One mapping of a NAT in front of this machine. Both addresses have the same family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct External {
+    /// What clients are told.
+    pub public: IpAddr,
+    /// The local address it stands for; `None`: every relay address of that family.
+    pub private: Option<IpAddr>,
+}
+
+/// The certificate of the TLS listeners: both or neither.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// A PEM file with the certificate and its chain.
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the private key.
+    pub private_key: Option<PathBuf>,
+}
+
+/// Who may allocate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The realm of long-term credentials, 1 to 127 characters. Default `iceway`.
+    pub realm: String,
+    /// Secrets of time-limited credentials; the first is the one to mint with.
+    pub secrets: Vec<SharedSecret>,
+    /// Users with a password that does not expire.
+    pub users: Vec<StaticUser>,
+    /// What stands between expiry time and user in a time-limited username. Default `:`.
+    pub username_separator: char,
+    /// When an expired credential stops working.
+    pub expiry: turn::Expiry,
+}
+
+/// One secret that time-limited credentials are signed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSecret {
+    /// Names the secret in logs and answers: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub id: String,
+    /// The secret itself.
+    pub bytes: SecretBytes,
+}
+
+/// A user with a password that does not expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticUser {
+    /// The username.
+    pub name: String,
+    /// What proves it.
+    pub secret: StaticUserSecret,
+}
+
+/// What a static user is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaticUserSecret {
+    /// The password in clear text.
+    Password(SecretBytes),
+    /// MD5 of `username:realm:password`, the key of RFC 8489 §9.2.2; such a user cannot use SHA-256.
+    Md5(SecretBytes),
+}
+
+/// Bytes that never appear in a log; overwritten when dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Keeps a copy of `bytes`.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Which peers may be reached, beside the default policy. Allow wins over deny.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peers {
+    /// Reachable although the default policy or `deny` says otherwise.
+    pub allow: Vec<IpNet>,
+    /// Unreachable although public.
+    pub deny: Vec<IpNet>,
+}
+
+/// Choices the protocol leaves open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// The value of SOFTWARE; `None` (the default) sends none.
+    pub software: Option<String>,
+    /// Accept channel numbers 0x5000 to 0x7FFF, which RFC 5766 allowed. Default no.
+    pub legacy_channel_numbers: bool,
+}
+
+/// Bounds on TCP and TLS connections of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// Connections in all; more are closed at once. Default 65536; 0 is unlimited.
+    pub connections_total: u32,
+    /// Connections from one IP address (IPv6: /64). Default 1024; 0 is unlimited.
+    pub connections_per_address: u32,
+    /// From accepting the connection to the end of the TLS handshake, and to the first byte. Default 10 s.
+    pub handshake_timeout: Duration,
+    /// How long a connection may live without an allocation. Default 60 s.
+    pub unauthenticated_timeout: Duration,
+    /// From the first byte of a message to its last. Default 10 s.
+    pub frame_timeout: Duration,
+    /// How much may wait for a client that reads slowly, per connection; what does not fit is dropped. Default 256 KiB.
+    pub buffer_bytes: usize,
+}
+
+/// Threads, buffers and the end of the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runtime {
+    /// Shards (threads that relay); 0 (the default): one per core.
+    pub shards: usize,
+    /// SO_RCVBUF and SO_SNDBUF of the UDP sockets that clients send to; 0 leaves the system's. Default 4 MiB.
+    pub socket_buffer_bytes: usize,
+    /// SO_RCVBUF and SO_SNDBUF of each relay socket; 0 (the default) leaves the system's.
+    pub relay_socket_buffer_bytes: usize,
+    /// How long SIGTERM waits for allocations to end. Default 30 s.
+    pub drain_timeout: Duration,
+}
+
+/// The HTTP listener: metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// `None` has no HTTP listener. Default 127.0.0.1:9641.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What is logged and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is logged. Default info.
+    pub level: LogLevel,
+    /// A filter in the syntax of `RUST_LOG` that replaces `level`.
+    pub filter: Option<String>,
+    /// Text or JSON. Default: text on a terminal, else JSON.
+    pub format: LogFormat,
+    /// Leave out usernames and addresses of clients at every level. Default no: they appear at debug, and where
+    /// authentication fails.
+    pub redact: bool,
+}
+
+/// How severe something is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing.
+    Off,
+    /// Somebody must act.
+    Error,
+    /// A surprise.
+    Warn,
+    /// Start, reload, drain.
+    #[default]
+    Info,
+    /// The life of allocations.
+    Debug,
+    /// Packets.
+    Trace,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
