@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::label::labels;
+
 /// The transport between a client and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
@@ -13,20 +15,13 @@ pub enum Transport {
     Tls,
 }
 
+labels!(Transport {
+    Udp => "udp",
+    Tcp => "tcp",
+    Tls => "tls",
+});
+
 impl Transport {
-    /// Every transport, in the order of their discriminants.
-    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
-
-    /// The label used in metrics and logs.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-            Self::Tls => "tls",
-        }
-    }
-
     /// Whether messages arrive in a byte stream, so that ChannelData is padded to four bytes (RFC 8656 §12.5).
     #[must_use]
     pub const fn is_stream(self) -> bool {

@@ -6,17 +6,19 @@
 
 mod counters;
 mod five_tuple;
+mod label;
 mod options;
 mod outcome;
 mod server;
 mod time;
 
-pub use counters::Counters;
+pub use counters::{Code, Counters, QuotaKind, Request, Responses, Traffic};
 pub use five_tuple::{FiveTuple, ListenerId, Transport};
+pub use label::{Label, Tally};
 pub use options::{Bandwidth, Expiry, Lifetimes, Limits, Options, Random, RelayAddress};
 pub use outcome::{
     AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError,
-    LookUpId, Output, PeerOutcome, Prefix, RelayId,
+    LookUpId, Output, PeerOutcome, Prefix, Refusal, RelayId,
 };
-pub use server::Server;
+pub use server::{Server, UserKey};
 pub use time::{Instant, Now};

@@ -123,6 +123,9 @@ pub struct Options {
     pub bandwidth: Bandwidth,
     /// See [`Expiry`].
     pub expiry: Expiry,
+    /// Ask for users that the directory does not know with [`Output::LookUp`](super::Output). Off by default:
+    /// unknown users are answered 401 at once.
+    pub external_users: bool,
     /// Accept channel numbers 0x5000–0x7FFF, which RFC 5766 allowed and RFC 8656 §12 does not.
     pub legacy_channel_numbers: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use super::{FiveTuple, Transport};
+use super::{FiveTuple, Transport, label::labels};
 
 /// Names a relay socket. The driver keeps its sockets in a table by this index.
 ///
@@ -129,12 +129,34 @@ pub enum DropReason {
     RelayClosed,
     /// An ICMP error for a peer without a permission, or of a type that is not passed on (RFC 8656 §11.5).
     IcmpIgnored,
-    /// DONT-FRAGMENT asked for, and the payload does not fit.
-    DontFragment,
+    /// A payload that does not fit one message to the client.
+    Oversized,
 }
 
+labels!(DropReason {
+    NotStun => "not_stun",
+    MalformedStun => "malformed_stun",
+    BadFingerprint => "bad_fingerprint",
+    MalformedChannelData => "malformed_channel_data",
+    NoAllocation => "no_allocation",
+    NoChannel => "no_channel",
+    NoPermission => "no_permission",
+    MalformedIndication => "malformed_indication",
+    UnexpectedMessage => "unexpected_message",
+    PeerFamily => "peer_family",
+    OwnAddress => "own_address",
+    AllocationBandwidth => "allocation_bandwidth",
+    TotalBandwidth => "total_bandwidth",
+    UnauthenticatedRate => "unauthenticated_rate",
+    TooManyPending => "too_many_pending",
+    RetransmissionPending => "retransmission_pending",
+    RelayClosed => "relay_closed",
+    IcmpIgnored => "icmp_ignored",
+    Oversized => "oversized",
+});
+
 /// Why a relay socket could not be bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BindError {
     /// The port is in use by somebody else: another is tried.
     PortInUse,
@@ -143,6 +165,12 @@ pub enum BindError {
     /// The address is not one of this machine, or the system refuses: 508.
     Refused,
 }
+
+labels!(BindError {
+    PortInUse => "port_in_use",
+    OutOfResources => "out_of_resources",
+    Refused => "refused",
+});
 
 /// An ICMP error that came back for a datagram sent from a relay socket (RFC 8656 §11.5, §18.13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +197,49 @@ pub enum CloseReason {
     /// The server is shutting down.
     Shutdown,
 }
+
+labels!(CloseReason {
+    Expired => "expired",
+    Refreshed => "refreshed",
+    ClientClosed => "client_closed",
+    CredentialExpired => "credential_expired",
+    Shutdown => "shutdown",
+});
+
+/// Why a request was refused for its credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Integrity, but no username, realm or nonce: 400.
+    Incomplete,
+    /// PASSWORD-ALGORITHM and PASSWORD-ALGORITHMS do not match what was offered (RFC 8489 §9.2.4): 400.
+    AlgorithmMismatch,
+    /// A nonce that is too old: 438. Clients meet this in ordinary use.
+    StaleNonce,
+    /// A nonce that this server did not issue to this address: 438.
+    ForeignNonce,
+    /// A realm other than ours: 401.
+    WrongRealm,
+    /// A username that is neither a static user, nor time-limited, nor found by a look-up: 401.
+    UnknownUser,
+    /// A time-limited username whose time is over: 401.
+    Expired,
+    /// Integrity that no secret or password explains: 401.
+    WrongPassword,
+    /// Another user than the one who made the allocation: 441.
+    OtherUser,
+}
+
+labels!(Refusal {
+    Incomplete => "incomplete",
+    AlgorithmMismatch => "algorithm_mismatch",
+    StaleNonce => "stale_nonce",
+    ForeignNonce => "foreign_nonce",
+    WrongRealm => "wrong_realm",
+    UnknownUser => "unknown_user",
+    Expired => "expired",
+    WrongPassword => "wrong_password",
+    OtherUser => "other_user",
+});
 
 /// What an allocation did in its life.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -244,8 +315,8 @@ pub enum Event {
         five_tuple: FiveTuple,
         /// The username as sent, if it was readable.
         username: Option<Box<str>>,
-        /// A fixed word: see `turn::Refusal`.
-        reason: &'static str,
+        /// Why.
+        reason: Refusal,
     },
 }
 
