@@ -1,1 +1,19 @@
-//! credentials.
+//! Who may use the relay: static users and time-limited credentials, side by side in one realm.
+//!
+//! A time-limited credential needs no database: whoever knows a shared [`Secret`] mints a username that carries its
+//! expiry time and a password that is an HMAC of that username (draft-uberti-behave-turn-rest, as coturn's
+//! `use-auth-secret`). A [`Directory`] holds what is valid in a realm and answers what a username may stand for;
+//! whoever checks a message does so with the keys it names. Pure: the time is an argument.
+
+mod directory;
+mod explain;
+mod secret;
+mod time_limited;
+
+pub use directory::{
+    Candidate, CandidateKey, Candidates, DEFAULT_SEPARATOR, Directory, DirectoryBuilder, DirectoryError,
+    REALM_CHARS_MAX, SECRETS_MAX, USERNAME_BYTES_MAX, UserSecret, Validity,
+};
+pub use explain::{Hint, Verdict, explain};
+pub use secret::{KeyId, KeyIdError, PASSWORD_BYTES, Password, Secret};
+pub use time_limited::{Credential, TimeLimited, mint, parse_time_limited, time_limited_username};

@@ -1,0 +1,496 @@
+//! What is valid in a realm.
+
+use std::{collections::HashMap, fmt, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroize as _;
+
+use super::{
+    Credential, KeyId, Password, Secret, TimeLimited, parse_time_limited, time_limited::mint_with_separator,
+};
+
+/// What stands between the timestamp and the user of a time-limited username unless configured otherwise.
+pub const DEFAULT_SEPARATOR: char = ':';
+/// The most secrets a directory takes: each may cost an HMAC per Allocate.
+pub const SECRETS_MAX: usize = 16;
+/// The most characters of a realm (RFC 8489 §14.9).
+pub const REALM_CHARS_MAX: usize = 127;
+/// The most bytes of a username (RFC 8489 §14.3: fewer than 509).
+pub const USERNAME_BYTES_MAX: usize = 508;
+
+/// What is known of a static user. Wiped on drop, not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub enum UserSecret {
+    /// The password: works with MD5 and SHA-256.
+    Password(String),
+    /// MD5 of `username:realm:password` (coturn's `0x…` form): works with MD5 only.
+    Md5([u8; 16]),
+}
+
+impl fmt::Debug for UserSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(***)",
+            Self::Md5(_) => "Md5(***)",
+        })
+    }
+}
+
+impl Drop for UserSecret {
+    fn drop(&mut self) {
+        match self {
+            Self::Password(password) => password.zeroize(),
+            Self::Md5(key) => key.zeroize(),
+        }
+    }
+}
+
+/// The static users and the secrets of one realm, side by side. Read only; replaced as a whole on reload.
+#[derive(Debug)]
+pub struct Directory {
+    realm: String,
+    users: HashMap<Box<str>, UserSecret>,
+    userhashes: HashMap<[u8; 32], Box<str>>,
+    secrets: Vec<Secret>,
+    separator: char,
+}
+
+impl Directory {
+    /// Starts an empty directory of `realm`.
+    #[must_use]
+    pub fn builder(realm: impl Into<String>) -> DirectoryBuilder {
+        DirectoryBuilder {
+            realm: realm.into(),
+            users: Vec::new(),
+            secrets: Vec::new(),
+            separator: DEFAULT_SEPARATOR,
+        }
+    }
+
+    /// The realm.
+    #[must_use]
+    pub fn realm(&self) -> &str {
+        &self.realm
+    }
+
+    /// What stands between timestamp and user.
+    #[must_use]
+    pub const fn separator(&self) -> char {
+        self.separator
+    }
+
+    /// The secrets, in the order they were given; the first one mints.
+    #[must_use]
+    pub fn secrets(&self) -> &[Secret] {
+        &self.secrets
+    }
+
+    /// Whether nobody can be authenticated.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty() && self.secrets.is_empty()
+    }
+
+    /// What `username` may stand for at `now_unix`, in seconds since the Unix epoch. No memory is allocated.
+    ///
+    /// A name can be both a static user and time-limited; then the static user is tried first.
+    #[must_use]
+    pub fn candidates<'d, 'u>(&'d self, username: &'u str, now_unix: u64) -> Candidates<'d, 'u> {
+        let fixed = self.users.get(username);
+        let validity = self.validity(username, now_unix);
+        Candidates { username, fixed, validity, secrets: &self.secrets }
+    }
+
+    /// The static user with this USERHASH: SHA-256 of `username:realm` (RFC 8489 §14.4).
+    #[must_use]
+    pub fn find_by_userhash(&self, userhash: &[u8; 32]) -> Option<&str> {
+        self.userhashes.get(userhash).map(|name| &**name)
+    }
+
+    /// Makes a credential for `user` with the first secret; `None` without a secret. See [`mint`](super::mint).
+    #[must_use]
+    pub fn mint(&self, user: &str, ttl: Duration, now: u64) -> Option<Credential> {
+        let expires = now.saturating_add(ttl.as_secs());
+        self.secrets.first().map(|secret| mint_with_separator(secret, user, self.separator, expires))
+    }
+
+    pub(super) fn user(&self, name: &str) -> Option<&UserSecret> {
+        self.users.get(name)
+    }
+
+    fn validity<'u>(&self, username: &'u str, now_unix: u64) -> Validity<'u> {
+        let parsed =
+            if self.secrets.is_empty() { None } else { parse_time_limited(username, self.separator) };
+        match parsed {
+            None => Validity::NotTimeLimited,
+            Some(name) if name.expires < now_unix => Validity::Expired(name),
+            Some(name) => Validity::Valid(name),
+        }
+    }
+}
+
+/// What the time in a username says, as far as it is meant to be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity<'u> {
+    /// The name carries no time, or there is no secret it could have been made with.
+    NotTimeLimited,
+    /// Valid up to and including `expires`.
+    Valid(TimeLimited<'u>),
+    /// Over since `expires`. No secret is tried.
+    Expired(TimeLimited<'u>),
+}
+
+/// The answer of [`Directory::candidates`].
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'d, 'u> {
+    username: &'u str,
+    fixed: Option<&'d UserSecret>,
+    validity: Validity<'u>,
+    secrets: &'d [Secret],
+}
+
+impl<'d, 'u> Candidates<'d, 'u> {
+    /// What the time in the username says.
+    #[must_use]
+    pub const fn validity(&self) -> Validity<'u> {
+        self.validity
+    }
+
+    /// Whether there is no static user of this name and it is not time-limited either.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.fixed.is_none() && self.validity == Validity::NotTimeLimited
+    }
+
+    /// Each key the message may be signed with, the likeliest first. The passwords of time-limited names are computed
+    /// one by one as they are asked for.
+    pub fn iter(&self) -> impl Iterator<Item = Candidate<'d, 'u>> + use<'d, 'u> {
+        let Self { username, fixed, validity, secrets } = *self;
+        let fixed = fixed.map(|secret| {
+            let key = match secret {
+                UserSecret::Password(password) => CandidateKey::Password(password),
+                UserSecret::Md5(key) => CandidateKey::Md5(key),
+            };
+            Candidate { user: username, expires: None, key_id: None, key }
+        });
+        let limited = match validity {
+            Validity::Valid(name) => Some(name),
+            Validity::NotTimeLimited | Validity::Expired(_) => None,
+        };
+        let limited = limited.into_iter().flat_map(move |name| {
+            secrets.iter().map(move |secret| Candidate {
+                user: name.user,
+                expires: Some(name.expires),
+                key_id: Some(secret.id()),
+                key: CandidateKey::Derived(secret.password(username)),
+            })
+        });
+        fixed.into_iter().chain(limited)
+    }
+}
+
+/// One way a username may be authenticated.
+#[derive(Clone, Debug)]
+pub struct Candidate<'d, 'u> {
+    /// Who it is for quotas and events: the username without its timestamp.
+    pub user: &'u str,
+    /// The last second at which the credential is valid; `None` for static users.
+    pub expires: Option<u64>,
+    /// The secret it was made with; `None` for static users.
+    pub key_id: Option<&'d KeyId>,
+    /// What the long-term key is made from.
+    pub key: CandidateKey<'d>,
+}
+
+/// What the long-term key of RFC 8489 §9.2.2 is made from. Not shown by `Debug`.
+#[derive(Clone)]
+pub enum CandidateKey<'d> {
+    /// A static user's password.
+    Password(&'d str),
+    /// The MD5 key itself: SHA-256 is not possible.
+    Md5(&'d [u8; 16]),
+    /// The password of a time-limited name.
+    Derived(Password),
+}
+
+impl CandidateKey<'_> {
+    /// The password, where it is known.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        match self {
+            Self::Password(password) => Some(password),
+            Self::Derived(password) => Some(password.as_str()),
+            Self::Md5(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for CandidateKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password(_) => "Password(***)",
+            Self::Md5(_) => "Md5(***)",
+            Self::Derived(_) => "Derived(***)",
+        })
+    }
+}
+
+/// Collects what goes into a [`Directory`].
+#[derive(Debug)]
+pub struct DirectoryBuilder {
+    realm: String,
+    users: Vec<(String, UserSecret)>,
+    secrets: Vec<Secret>,
+    separator: char,
+}
+
+impl DirectoryBuilder {
+    /// Adds a static user.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>, secret: UserSecret) -> Self {
+        self.users.push((name.into(), secret));
+        self
+    }
+
+    /// Adds a secret for time-limited credentials. The first one is used to mint.
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// Sets what stands between timestamp and user. Default: [`DEFAULT_SEPARATOR`].
+    #[must_use]
+    pub const fn separator(mut self, separator: char) -> Self {
+        self.separator = separator;
+        self
+    }
+
+    /// Checks everything together.
+    ///
+    /// # Errors
+    /// The first [`DirectoryError`] found.
+    pub fn build(self) -> Result<Directory, DirectoryError> {
+        let Self { realm, users: listed, secrets, separator } = self;
+        let chars = realm.chars().count();
+        if chars == 0 || chars > REALM_CHARS_MAX {
+            return Err(DirectoryError::Realm(chars));
+        }
+        if separator.is_ascii_digit() {
+            return Err(DirectoryError::Separator(separator));
+        }
+        check_secrets(&secrets)?;
+        let mut users = HashMap::with_capacity(listed.len());
+        let mut userhashes = HashMap::with_capacity(listed.len());
+        for (name, secret) in listed {
+            if name.is_empty() || name.len() > USERNAME_BYTES_MAX {
+                return Err(DirectoryError::UserName(name.len()));
+            }
+            userhashes.insert(userhash(&name, &realm), name.as_str().into());
+            if users.insert(name.as_str().into(), secret).is_some() {
+                return Err(DirectoryError::DuplicateUser(name));
+            }
+        }
+        Ok(Directory { realm, users, userhashes, secrets, separator })
+    }
+}
+
+/// What is wrong with a [`Directory`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DirectoryError {
+    /// The realm is empty or too long.
+    #[error("a realm has 1 to 127 characters, this one has {0}")]
+    Realm(usize),
+    /// The separator would be read as part of the timestamp.
+    #[error("the username separator {0:?} is a digit: choose another character, such as ':'")]
+    Separator(char),
+    /// A user's name is empty or too long.
+    #[error("a user name has 1 to 508 bytes, one has {0}")]
+    UserName(usize),
+    /// A user is there twice.
+    #[error("user {0:?} is listed twice: remove one of them")]
+    DuplicateUser(String),
+    /// A secret's id is there twice.
+    #[error("two secrets have the id {0}: give one of them another")]
+    DuplicateKeyId(KeyId),
+    /// A secret is empty, so that everybody could guess it.
+    #[error("secret {0} is empty: anybody could make credentials with it")]
+    EmptySecret(KeyId),
+    /// More than [`SECRETS_MAX`].
+    #[error("at most 16 secrets are valid at once, there are {0}: remove retired ones")]
+    TooManySecrets(usize),
+}
+
+fn check_secrets(secrets: &[Secret]) -> Result<(), DirectoryError> {
+    if secrets.len() > SECRETS_MAX {
+        return Err(DirectoryError::TooManySecrets(secrets.len()));
+    }
+    for (index, secret) in secrets.iter().enumerate() {
+        if secret.is_empty() {
+            return Err(DirectoryError::EmptySecret(secret.id().clone()));
+        }
+        if secrets.iter().take(index).any(|earlier| earlier.id() == secret.id()) {
+            return Err(DirectoryError::DuplicateKeyId(secret.id().clone()));
+        }
+    }
+    Ok(())
+}
+
+fn userhash(username: &str, realm: &str) -> [u8; 32] {
+    Sha256::new().chain_update(username).chain_update(b":").chain_update(realm).finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_id(id: &str) -> KeyId {
+        KeyId::new(id).unwrap()
+    }
+
+    fn directory() -> Directory {
+        Directory::builder("iceway")
+            .user("alice", UserSecret::Password("wonderland".into()))
+            .user("2000", UserSecret::Md5([7; 16]))
+            .secret(Secret::new(key_id("new"), b"north"))
+            .secret(Secret::new(key_id("old"), b"south"))
+            .build()
+            .unwrap()
+    }
+
+    fn summary(candidates: Candidates<'_, '_>) -> Vec<(String, Option<u64>, Option<String>, bool)> {
+        let line = |c: Candidate<'_, '_>| {
+            (c.user.to_owned(), c.expires, c.key_id.map(ToString::to_string), c.key.password().is_some())
+        };
+        candidates.iter().map(line).collect()
+    }
+
+    #[test]
+    fn a_static_user_has_one_candidate() {
+        let directory = directory();
+        let candidates = directory.candidates("alice", 1000);
+
+        assert_eq!(summary(candidates), [("alice".into(), None, None, true)]);
+        assert!(matches!(candidates.iter().next().unwrap().key, CandidateKey::Password("wonderland")));
+        assert_eq!(candidates.validity(), Validity::NotTimeLimited);
+    }
+
+    #[test]
+    fn a_time_limited_name_has_a_candidate_for_each_secret() {
+        let directory = directory();
+        let candidates = directory.candidates("1000:bob", 1000);
+
+        let new = ("bob".into(), Some(1000), Some("new".into()), true);
+        let old = ("bob".into(), Some(1000), Some("old".into()), true);
+        assert_eq!(summary(candidates), [new, old]);
+        let passwords: Vec<_> = candidates.iter().map(|c| c.key.password().unwrap().to_owned()).collect();
+        let expected: Vec<_> =
+            directory.secrets().iter().map(|s| s.password("1000:bob").as_str().to_owned()).collect();
+        assert_eq!(passwords, expected);
+    }
+
+    #[test]
+    fn a_time_limited_name_is_valid_in_its_last_second_and_expired_after_it() {
+        let directory = directory();
+
+        assert!(matches!(directory.candidates("1000:bob", 1000).validity(), Validity::Valid(_)));
+        let expired = directory.candidates("1000:bob", 1001);
+        assert_eq!(expired.validity(), Validity::Expired(TimeLimited { expires: 1000, user: "bob" }));
+        assert_eq!(expired.iter().count(), 0);
+        assert!(!expired.is_unknown());
+    }
+
+    #[test]
+    fn a_name_may_be_both_a_static_user_and_a_timestamp() {
+        let directory = directory();
+
+        let both = summary(directory.candidates("2000", 1000));
+        assert_eq!(both.len(), 3);
+        assert_eq!(both[0], ("2000".into(), None, None, false));
+        assert_eq!(directory.candidates("2000", 3000).iter().count(), 1);
+    }
+
+    #[test]
+    fn an_unknown_name_has_no_candidate() {
+        let directory = directory();
+        let candidates = directory.candidates("mallory", 1000);
+
+        assert!(candidates.is_unknown());
+        assert_eq!(candidates.iter().count(), 0);
+    }
+
+    #[test]
+    fn without_a_secret_a_timestamp_is_only_a_name() {
+        let directory =
+            Directory::builder("r").user("9:x", UserSecret::Password("p".into())).build().unwrap();
+
+        assert_eq!(directory.candidates("9:x", 1000).validity(), Validity::NotTimeLimited);
+        assert_eq!(directory.candidates("9:x", 1000).iter().count(), 1);
+        assert!(directory.candidates("9:y", 1000).is_unknown());
+        assert!(directory.mint("x", Duration::from_secs(1), 1).is_none());
+    }
+
+    #[test]
+    fn a_userhash_leads_to_its_static_user() {
+        let directory = directory();
+
+        let hash = userhash("alice", "iceway");
+        assert_eq!(directory.find_by_userhash(&hash), Some("alice"));
+        assert_eq!(directory.find_by_userhash(&userhash("alice", "other")), None);
+    }
+
+    #[test]
+    fn a_userhash_is_the_one_of_rfc_8489() {
+        // RFC 8489 appendix B.1: user and realm of the sample request.
+        let hash = userhash("\u{30DE}\u{30C8}\u{30EA}\u{30C3}\u{30AF}\u{30B9}", "example.org");
+
+        let hexadecimal: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hexadecimal, "4a3cf38fef6992bda952c6780417da0f24819415569e60b205c46e41407f1704");
+    }
+
+    #[test]
+    fn the_first_secret_mints_with_the_configured_separator() {
+        let directory =
+            Directory::builder("r").secret(Secret::new(key_id("k"), b"s")).separator('|').build().unwrap();
+
+        let credential = directory.mint("bob", Duration::from_secs(9), 1).unwrap();
+
+        assert_eq!(credential.username, "10|bob");
+        assert_eq!(directory.candidates("10|bob", 10).iter().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_work_is_refused() {
+        let secret = |id: &str, bytes: &[u8]| Secret::new(key_id(id), bytes);
+        let user = |b: DirectoryBuilder, name: &str| b.user(name, UserSecret::Password("p".into()));
+        let error = |b: DirectoryBuilder| b.build().map(|_| ()).unwrap_err();
+        let new = || Directory::builder("r");
+
+        assert_eq!(error(Directory::builder("")), DirectoryError::Realm(0));
+        assert_eq!(error(Directory::builder("é".repeat(128))), DirectoryError::Realm(128));
+        assert!(Directory::builder("é".repeat(127)).build().is_ok());
+        assert_eq!(error(new().separator('0')), DirectoryError::Separator('0'));
+        assert_eq!(error(user(new(), "")), DirectoryError::UserName(0));
+        assert_eq!(error(user(new(), &"a".repeat(509))), DirectoryError::UserName(509));
+        assert_eq!(error(user(user(new(), "a"), "a")), DirectoryError::DuplicateUser("a".into()));
+        assert_eq!(error(new().secret(secret("k", b""))), DirectoryError::EmptySecret(key_id("k")));
+        let twice = new().secret(secret("k", b"1")).secret(secret("k", b"2"));
+        assert_eq!(error(twice), DirectoryError::DuplicateKeyId(key_id("k")));
+        let many = (0..17).fold(new(), |b, n| b.secret(secret(&format!("k{n}"), b"1")));
+        assert_eq!(error(many), DirectoryError::TooManySecrets(17));
+    }
+
+    #[test]
+    fn no_secret_shows_up_in_debug_output() {
+        let text = format!(
+            "{:?} {:?}",
+            directory(),
+            directory().candidates("2000", 1000).iter().collect::<Vec<_>>()
+        );
+
+        for hidden in ["wonderland", "[7, 7", "north", "south"] {
+            assert!(!text.contains(hidden), "{hidden} in {text}");
+        }
+    }
+}
