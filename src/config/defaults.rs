@@ -32,6 +32,9 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             realm: "iceway".to_owned(),
+            secret: None,
+            secret_file: None,
+            users_file: None,
             secrets: Vec::new(),
             users: Vec::new(),
             username_separator: ':',

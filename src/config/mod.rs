@@ -1,8 +1,25 @@
 //! One file, flags and environment resolved into one validated value: [`Config`].
+//!
+//! A single table of keys is the source of everything that names one: the syntax of the file, flags, variables of
+//! the environment, `config/iceway.toml` and the reference. [`load`] reports all errors at once.
 
+mod check;
 mod defaults;
+mod field;
+mod file;
+mod flags;
+mod keys;
+mod load;
+mod problem;
+mod render;
+mod secrets;
 mod types;
+mod units;
 
+pub use flags::{flags, given_flags};
+pub use load::{FILE_VARIABLE, Loaded, Sources, load};
+pub use problem::{ConfigError, Origin, Problem};
+pub use render::{example_file, reference_table};
 pub use types::{
     Auth, Config, External, Http, Listen, Log, LogFormat, LogLevel, Peers, Protocol, Relay, Runtime,
     SecretBytes, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,

@@ -93,6 +93,12 @@ pub struct Tls {
 pub struct Auth {
     /// The realm of long-term credentials, 1 to 127 characters. Default `iceway`.
     pub realm: String,
+    /// The secret that was configured in place; also the first of `secrets`.
+    pub secret: Option<SecretBytes>,
+    /// Where more of `secrets` come from.
+    pub secret_file: Option<PathBuf>,
+    /// Where `users` come from.
+    pub users_file: Option<PathBuf>,
     /// Secrets of time-limited credentials; the first is the one to mint with.
     pub secrets: Vec<SharedSecret>,
     /// Users with a password that does not expire.

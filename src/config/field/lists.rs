@@ -1,0 +1,137 @@
+//! Fields that take a list.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    super::{defaults::everywhere, types::External},
+    Field, Raw, Rule, Shape, quoted,
+};
+
+/// One element of a list.
+trait Item: Sized {
+    /// One text may stand for several elements.
+    fn read_item(text: &str) -> Result<Vec<Self>, String>;
+    fn show_item(&self) -> String;
+    const PLACEHOLDER: &'static str;
+}
+
+impl<T: Item> Field for Vec<T> {
+    fn read(&mut self, raw: &Raw, _: &Rule) -> Result<(), String> {
+        let Some(items) = raw.items() else {
+            return Err("is not a list; write [\"…\", \"…\"]".to_owned());
+        };
+        let mut list = Self::new();
+        for item in &items {
+            list.extend(T::read_item(item).map_err(|fault| format!("{} {fault}", quoted(item)))?);
+        }
+        *self = list;
+        Ok(())
+    }
+
+    fn show(&self, _: &Rule) -> Option<String> {
+        Some(format!(
+            "[{}]",
+            self.iter().map(|item| format!("\"{}\"", item.show_item())).collect::<Vec<_>>().join(", ")
+        ))
+    }
+
+    fn placeholder(&self, _: &Rule) -> &'static str {
+        T::PLACEHOLDER
+    }
+
+    fn shape(&self) -> Shape {
+        Shape::Many
+    }
+}
+
+impl Item for SocketAddr {
+    const PLACEHOLDER: &'static str = "IP:PORT";
+
+    fn read_item(text: &str) -> Result<Vec<Self>, String> {
+        if let Some(port) = text.strip_prefix(':').and_then(|port| port.parse().ok()) {
+            return Ok(everywhere(port));
+        }
+        if let Ok(address) = text.parse() {
+            return Ok(vec![address]);
+        }
+        Err("is not an address with a port; write \"192.0.2.1:3478\", \"[2001:db8::1]:3478\", or \":3478\" for every \
+             address of this machine"
+            .to_owned())
+    }
+
+    fn show_item(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn ip(text: &str) -> Result<IpAddr, String> {
+    text.trim_matches(['[', ']']).parse().map_err(|_| {
+        "is not an IP address; write one such as \"192.0.2.1\" or \"2001:db8::1\" (names are not looked up)".to_owned()
+    })
+}
+
+impl Item for IpAddr {
+    const PLACEHOLDER: &'static str = "IP";
+
+    fn read_item(text: &str) -> Result<Vec<Self>, String> {
+        let address = ip(text)?;
+        if address.is_unspecified() {
+            return Err("stands for every address, which clients cannot be told; name the addresses, or leave the key \
+                        out to relay from those that are listened on"
+                .to_owned());
+        }
+        Ok(vec![address])
+    }
+
+    fn show_item(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Item for IpNet {
+    const PLACEHOLDER: &'static str = "CIDR";
+
+    fn read_item(text: &str) -> Result<Vec<Self>, String> {
+        let network = text.parse::<Self>().or_else(|_| text.parse::<IpAddr>().map(Self::from)).map_err(
+            |_| {
+                "is neither a network nor an address; write one such as \"10.0.0.0/8\" or \"2001:db8::/32\""
+                    .to_owned()
+            },
+        )?;
+        if network != network.trunc() {
+            return Err(format!("has bits set after its prefix; write \"{}\"", network.trunc()));
+        }
+        Ok(vec![network])
+    }
+
+    fn show_item(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Item for External {
+    const PLACEHOLDER: &'static str = "PUBLIC[/PRIVATE]";
+
+    fn read_item(text: &str) -> Result<Vec<Self>, String> {
+        let (public, private) = match text.split_once('/') {
+            Some((public, private)) => (ip(public)?, Some(ip(private)?)),
+            None => (ip(text)?, None),
+        };
+        if public.is_unspecified() || private.is_some_and(|address| address.is_unspecified()) {
+            return Err("stands for every address; name the one that clients reach".to_owned());
+        }
+        if private.is_some_and(|private| private.is_ipv4() != public.is_ipv4()) {
+            return Err("maps IPv4 to IPv6 or back; both sides must be of one family".to_owned());
+        }
+        Ok(vec![Self { public, private }])
+    }
+
+    fn show_item(&self) -> String {
+        match self.private {
+            Some(private) => format!("{}/{private}", self.public),
+            None => self.public.to_string(),
+        }
+    }
+}
