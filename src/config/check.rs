@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
+use crate::credentials::SECRETS_MAX;
+
 use super::{
     keys,
     problem::{Origin, Problem},
@@ -198,6 +200,15 @@ impl Check<'_> {
             } else if bytes < SECRET_BYTES_GOOD {
                 self.warn(path, format!("the secret {:?} has only {bytes} bytes; {advice}", secret.id));
             }
+        }
+        if auth.secrets.len() > SECRETS_MAX {
+            self.error(
+                "auth.secret_file",
+                format!(
+                    "there are {} secrets; remove retired ones down to {SECRETS_MAX}",
+                    auth.secrets.len()
+                ),
+            );
         }
         if auth.realm.trim().is_empty() {
             self.error("auth.realm", "is empty; write a name, such as your domain");

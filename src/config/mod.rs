@@ -4,6 +4,7 @@
 //! the environment, `config/iceway.toml` and the reference. [`load`] reports all errors at once.
 
 mod check;
+mod core;
 mod defaults;
 mod field;
 mod file;

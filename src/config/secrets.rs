@@ -2,19 +2,18 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
+use zeroize::Zeroizing;
+
+use crate::credentials::{KeyId, USERNAME_BYTES_MAX};
+
 use super::{
     file::read_text,
     problem::{Origin, Problem},
     types::{Config, SecretBytes, SharedSecret, StaticUser, StaticUserSecret},
 };
-use zeroize::Zeroizing;
 
 /// Enough for a quarter of a million users.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// RFC 8489 §14.3.
-const USERNAME_BYTES_MAX: usize = 508;
-/// Of a key id.
-const ID_BYTES_MAX: usize = 64;
 
 /// What reading adds to the configuration, with what is wrong and what is worth a warning.
 #[derive(Debug, Default)]
@@ -94,8 +93,12 @@ fn secrets(path: &Path, text: &str, secrets: &mut Vec<SharedSecret>, findings: &
             None if secrets.is_empty() => ("default".to_owned(), first),
             None => (format!("secret-{}", secrets.len() + 1), first),
         };
-        if !is_key_id(&id) {
-            fault(format!("the first word is no key id; write 1 to {ID_BYTES_MAX} of A-Z a-z 0-9 . _ -"));
+        if KeyId::new(&id).is_err() {
+            // The word may be a secret, so it is not repeated.
+            fault(format!(
+                "the first word is no key id; write 1 to {} of A-Z a-z 0-9 . _ -",
+                KeyId::CHARS_MAX
+            ));
             continue;
         }
         if secrets.iter().any(|known| known.id == id) {
@@ -108,11 +111,6 @@ fn secrets(path: &Path, text: &str, secrets: &mut Vec<SharedSecret>, findings: &
         let message = "holds no secret; write one a line, such as from `openssl rand -base64 32`".to_owned();
         findings.errors.push(Problem::of_file(Origin::File(path.to_owned(), None), message));
     }
-}
-
-fn is_key_id(id: &str) -> bool {
-    (1..=ID_BYTES_MAX).contains(&id.len())
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 fn users(path: &Path, text: &str, users: &mut Vec<StaticUser>, findings: &mut Findings) {

@@ -94,12 +94,11 @@ impl Item for IpNet {
     const PLACEHOLDER: &'static str = "CIDR";
 
     fn read_item(text: &str) -> Result<Vec<Self>, String> {
-        let network = text.parse::<Self>().or_else(|_| text.parse::<IpAddr>().map(Self::from)).map_err(
-            |_| {
+        let network =
+            text.parse::<Self>().or_else(|_| text.parse::<IpAddr>().map(Self::from)).map_err(|_| {
                 "is neither a network nor an address; write one such as \"10.0.0.0/8\" or \"2001:db8::/32\""
                     .to_owned()
-            },
-        )?;
+            })?;
         if network != network.trunc() {
             return Err(format!("has bits set after its prefix; write \"{}\"", network.trunc()));
         }

@@ -1,0 +1,58 @@
+//! What the core is given of a configuration.
+
+use super::types::{Config, StaticUserSecret};
+use crate::{
+    credentials::{Directory, DirectoryError, KeyId, Secret, UserSecret},
+    turn,
+};
+
+impl Config {
+    /// The users and secrets of the realm.
+    ///
+    /// # Errors
+    /// [`DirectoryError`], which loading a configuration has ruled out.
+    pub fn directory(&self) -> Result<Directory, DirectoryError> {
+        let mut directory = Directory::builder(&self.auth.realm).separator(self.auth.username_separator);
+        for user in &self.auth.users {
+            directory = directory.user(&user.name, user.secret.to_core());
+        }
+        for secret in &self.auth.secrets {
+            // A key id that cannot be has been refused when it was read.
+            let Ok(id) = KeyId::new(&secret.id) else { continue };
+            directory = directory.secret(Secret::new(id, secret.bytes.expose()));
+        }
+        directory.build()
+    }
+
+    /// The options of the core for these listeners and relay addresses.
+    #[must_use]
+    pub fn options(
+        &self,
+        listeners: Vec<std::net::SocketAddr>,
+        relay_addresses: Vec<turn::RelayAddress>,
+    ) -> turn::Options {
+        turn::Options {
+            listeners,
+            relay_addresses,
+            realm: self.auth.realm.clone(),
+            software: self.protocol.software.clone(),
+            lifetimes: self.lifetimes,
+            limits: self.limits,
+            bandwidth: self.bandwidth,
+            expiry: self.auth.expiry,
+            legacy_channel_numbers: self.protocol.legacy_channel_numbers,
+            external_users: false,
+        }
+    }
+}
+
+impl StaticUserSecret {
+    fn to_core(&self) -> UserSecret {
+        match self {
+            Self::Password(password) => {
+                UserSecret::Password(String::from_utf8_lossy(password.expose()).into_owned())
+            }
+            Self::Md5(key) => UserSecret::Md5(key.expose().try_into().unwrap_or_default()),
+        }
+    }
+}
