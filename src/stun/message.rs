@@ -1,5 +1,7 @@
 //! A message that has been validated.
 
+use std::fmt;
+
 use super::{
     Class, IntegrityError, IntegrityKey, Method, ParseError, TransactionId, attribute,
     header::{class_of, method_of},
@@ -13,7 +15,7 @@ use super::{
 /// [`Message::check_sha256`] with the key that belongs to the sender. Attributes that follow MESSAGE-INTEGRITY are not
 /// protected by it and are invisible, except MESSAGE-INTEGRITY-SHA256 and FINGERPRINT; behind MESSAGE-INTEGRITY-SHA256
 /// only FINGERPRINT is seen (RFC 8489 §14.5, §14.6).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Message<'a> {
     bytes: &'a [u8],
     transaction_id: TransactionId,
@@ -161,11 +163,30 @@ impl<'a> Message<'a> {
     }
 }
 
+/// Shows no attribute values: they name users and addresses.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("class", &self.class())
+            .field("method", &self.method())
+            .field("transaction_id", &self.transaction_id)
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
+}
+
 /// The visible attributes of a message, in order; see [`Message::attributes`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Attributes<'a> {
     rest: &'a [u8],
     seen: Landmarks,
+}
+
+/// Shows types and lengths, no values.
+impl fmt::Debug for Attributes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.clone().map(|(attribute, value)| (attribute, value.len()))).finish()
+    }
 }
 
 impl<'a> Iterator for Attributes<'a> {
@@ -223,8 +244,8 @@ impl UnknownAttributes {
     }
 }
 
-impl std::fmt::Debug for UnknownAttributes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for UnknownAttributes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.as_slice()).finish()
     }
 }
