@@ -1,1 +1,13 @@
-//! telemetry.
+//! Logging with redaction, and the one table of metrics.
+
+mod log;
+mod metrics;
+mod private;
+mod process;
+mod seldom;
+
+pub use log::{LogError, LogHandle, LogOptions, init};
+pub use metrics::{Kind, METRICS, Metric, Sheet, metric};
+pub use private::{Private, redact};
+pub use process::Process;
+pub use seldom::Seldom;

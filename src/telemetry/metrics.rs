@@ -1,0 +1,234 @@
+//! Every metric in one table, and a sheet to fill in at each scrape.
+
+use prometheus::{
+    TextEncoder,
+    core::{Collector, Desc},
+    proto,
+};
+
+/// Whether a metric only grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows, until the process ends.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// One metric: name, type, labels and meaning.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, with its unit.
+    pub name: &'static str,
+    /// See [`Kind`].
+    pub kind: Kind,
+    /// The names of its labels. Their values come from closed sets, never from clients.
+    pub labels: &'static [&'static str],
+    /// What it says, in one sentence.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident $name:literal $labels:expr, $help:literal;)+) => {
+        /// The metrics by name.
+        pub mod metric {
+            use super::{Kind, Metric};
+
+            $(
+                #[doc = $help]
+                pub const $constant: Metric =
+                    Metric { name: $name, kind: Kind::$kind, labels: &$labels, help: $help };
+            )+
+        }
+
+        /// Every metric there is, in the order of the reference.
+        pub const METRICS: &[Metric] = &[$(metric::$constant),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO: Gauge "iceway_build_info" ["version"], "Always 1; the label is the version that runs.";
+    DRAINING: Gauge "iceway_draining" [], "1 while the node refuses new allocations in order to end, else 0.";
+    SHARDS: Gauge "iceway_shards" [], "Threads that relay.";
+    SHARDS_UNRESPONSIVE: Gauge "iceway_shards_unresponsive" [], "Threads that did not answer within a second; their counters are missing from this scrape.";
+
+    ALLOCATIONS: Gauge "iceway_allocations" ["transport"], "Live allocations by the transport of their client.";
+    ALLOCATIONS_CREATED: Counter "iceway_allocations_created_total" ["transport"], "Allocations made by the transport of their client.";
+    ALLOCATIONS_CLOSED: Counter "iceway_allocations_closed_total" ["reason"], "Allocations ended by the reason.";
+    PERMISSIONS: Gauge "iceway_permissions" [], "Permissions held by live allocations.";
+    CHANNELS: Gauge "iceway_channels" [], "Channel bindings held by live allocations.";
+    RELAY_PORTS: Gauge "iceway_relay_ports" ["family", "state"], "Ports of the relay range by address family, in use or free, over all relay addresses.";
+    RELAY_BINDS_FAILED: Counter "iceway_relay_binds_failed_total" ["reason"], "Relay sockets that could not be bound by the reason.";
+
+    RELAYED_DATAGRAMS: Counter "iceway_relayed_datagrams_total" ["direction"], "Datagrams relayed by direction.";
+    RELAYED_BYTES: Counter "iceway_relayed_bytes_total" ["direction"], "Payload relayed in bytes by direction, without STUN and ChannelData headers.";
+    DATAGRAMS_DROPPED: Counter "iceway_datagrams_dropped_total" ["reason"], "Datagrams and messages dropped by the reason.";
+    STUN_RESPONSES: Counter "iceway_stun_responses_total" ["method", "code"], "Requests answered by method and error code, or success.";
+    AUTHENTICATION_FAILURES: Counter "iceway_authentication_failures_total" ["reason"], "Requests refused for their credentials by the reason; stale_nonce is part of ordinary use.";
+    ALLOCATIONS_REFUSED: Counter "iceway_allocations_refused_total" ["quota"], "Allocations refused because a quota is used up.";
+    PEERS_DENIED: Counter "iceway_peers_denied_total" ["rule"], "Peers refused by the built-in list or by peers.deny.";
+
+    CLIENT_BATCHES: Counter "iceway_client_batches_total" [], "Batches of datagrams received from client sockets.";
+    RELAY_RECEIVES: Counter "iceway_relay_receives_total" [], "Receives from relay sockets that brought something.";
+    SEGMENTED_SENDS: Counter "iceway_segmented_sends_total" [], "Sends that handed the kernel several datagrams as one object.";
+    SEGMENTS_SENT: Counter "iceway_segments_sent_total" [], "Datagrams sent within such objects.";
+    SEGMENTATION_REFUSED: Counter "iceway_segmented_sends_refused_total" [], "Such sends that the kernel refused, so that the datagrams went one by one.";
+    SENDS_FAILED: Counter "iceway_sends_failed_total" ["reason"], "Datagrams that the kernel did not take by the reason.";
+    ICMP_ERRORS: Counter "iceway_icmp_errors_total" [], "ICMP errors that came back to relay sockets.";
+
+    STREAM_CONNECTIONS_ACCEPTED: Counter "iceway_stream_connections_accepted_total" [], "TCP and TLS connections accepted.";
+
+    PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
+    PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
+    PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";
+    PROCESS_VIRTUAL_MEMORY: Gauge "process_virtual_memory_bytes" [], "Address space in bytes.";
+    PROCESS_CPU_SECONDS: Counter "process_cpu_seconds_total" [], "User and system processor time in seconds.";
+    PROCESS_THREADS: Gauge "process_threads" [], "Threads of the process.";
+    PROCESS_START_TIME: Gauge "process_start_time_seconds" [], "When the process was started, in seconds since the Unix epoch.";
+}
+
+/// The values of one scrape.
+#[derive(Debug, Default)]
+pub struct Sheet {
+    samples: Vec<Vec<Sample>>,
+}
+
+#[derive(Debug)]
+struct Sample {
+    labels: Vec<String>,
+    value: f64,
+}
+
+impl Sheet {
+    /// Nothing filled in.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { samples: METRICS.iter().map(|_| Vec::new()).collect() }
+    }
+
+    /// Notes a value. `labels` are the values of the metric's labels, in their order.
+    pub fn set(&mut self, metric: &Metric, labels: &[&str], value: f64) {
+        debug_assert_eq!(metric.labels.len(), labels.len(), "{} takes its labels", metric.name);
+        let Some(index) = METRICS.iter().position(|known| known.name == metric.name) else { return };
+        if let Some(samples) = self.samples.get_mut(index) {
+            samples.push(Sample { labels: labels.iter().map(|text| (*text).to_owned()).collect(), value });
+        }
+    }
+
+    /// Notes a count.
+    pub fn count(&mut self, metric: &Metric, labels: &[&str], value: u64) {
+        // Exact up to 2^53: 9 petabytes of payload.
+        self.set(metric, labels, value as f64);
+    }
+
+    /// Notes a value if there is one.
+    pub fn set_if(&mut self, metric: &Metric, value: Option<f64>) {
+        if let Some(value) = value {
+            self.set(metric, &[], value);
+        }
+    }
+
+    /// The sheet in the text format of Prometheus, sorted by name.
+    ///
+    /// # Errors
+    /// A contradiction within the table, which its test rules out.
+    pub fn encode(self) -> Result<String, prometheus::Error> {
+        let registry = prometheus::Registry::new();
+        registry.register(Box::new(self))?;
+        TextEncoder::new().encode_to_string(&registry.gather())
+    }
+}
+
+impl Collector for Sheet {
+    fn desc(&self) -> Vec<&Desc> {
+        // Names are unique by the table's test; the registry needs no more.
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<proto::MetricFamily> {
+        METRICS
+            .iter()
+            .zip(&self.samples)
+            .filter(|(_, samples)| !samples.is_empty())
+            .map(|(metric, samples)| family(metric, samples))
+            .collect()
+    }
+}
+
+fn family(metric: &Metric, samples: &[Sample]) -> proto::MetricFamily {
+    let mut family = proto::MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        Kind::Counter => proto::MetricType::COUNTER,
+        Kind::Gauge => proto::MetricType::GAUGE,
+    });
+    family.set_metric(samples.iter().map(|sample| one(metric, sample)).collect());
+    family
+}
+
+fn one(metric: &Metric, sample: &Sample) -> proto::Metric {
+    let labels = metric.labels.iter().zip(&sample.labels).map(|(name, value)| {
+        let mut pair = proto::LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value(value.clone());
+        pair
+    });
+    let mut one = proto::Metric::default();
+    one.set_label(labels.collect());
+    match metric.kind {
+        Kind::Counter => {
+            let mut counter = proto::Counter::default();
+            counter.set_value(sample.value);
+            one.set_counter(counter);
+        }
+        Kind::Gauge => {
+            let mut gauge = proto::Gauge::default();
+            gauge.set_value(sample.value);
+            one.set_gauge(gauge);
+        }
+    }
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        let mut seen = std::collections::HashSet::new();
+        for metric in METRICS {
+            assert!(seen.insert(metric.name), "{} is there twice", metric.name);
+            let allowed = |c: char| c.is_ascii_lowercase() || c == '_';
+            assert!(metric.name.chars().all(allowed), "{}", metric.name);
+            assert!(
+                metric.name.starts_with("iceway_") || metric.name.starts_with("process_"),
+                "{}",
+                metric.name
+            );
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
+            assert!(metric.help.ends_with('.') && metric.help.len() > 10, "{}", metric.name);
+            for label in metric.labels {
+                assert!(!metric.name.contains(&format!("_{label}_")), "{} repeats its label", metric.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sheet_is_written_with_help_type_and_labels() {
+        let mut sheet = Sheet::new();
+        sheet.count(&metric::RELAYED_BYTES, &["to_peer"], 12);
+        sheet.count(&metric::CHANNELS, &[], 3);
+
+        assert_eq!(
+            sheet.encode().unwrap(),
+            "# HELP iceway_channels Channel bindings held by live allocations.\n\
+             # TYPE iceway_channels gauge\n\
+             iceway_channels 3\n\
+             # HELP iceway_relayed_bytes_total Payload relayed in bytes by direction, without STUN and ChannelData headers.\n\
+             # TYPE iceway_relayed_bytes_total counter\n\
+             iceway_relayed_bytes_total{direction=\"to_peer\"} 12\n"
+        );
+    }
+}
