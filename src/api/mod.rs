@@ -1,1 +1,15 @@
-//! api.
+//! HTTP: `/metrics`, `/healthz`, `/readyz`.
+//!
+//! Runs in a thread and runtime of its own, so that no scrape disturbs a shard. No authentication and no encryption:
+//! it is meant for loopback or a private network.
+
+mod health;
+mod metrics;
+mod problem;
+mod routes;
+mod server;
+
+pub use metrics::exposition;
+pub use problem::{PROBLEMS, Problem};
+pub use routes::router;
+pub use server::{HttpServer, serve};

@@ -1,0 +1,101 @@
+//! A snapshot of the node as metrics.
+
+use crate::{
+    runtime::{RuntimeCounters, Snapshot},
+    telemetry::{Process, Sheet, metric},
+    turn::Counters,
+};
+
+/// Everything in the text format of Prometheus. Every value of every label is there, from the start.
+///
+/// # Errors
+/// A contradiction in the table of metrics, which its test rules out.
+pub fn exposition(snapshot: &Snapshot, is_draining: bool) -> Result<String, prometheus::Error> {
+    let mut sheet = Sheet::new();
+    let mut core = Counters::default();
+    for shard in snapshot.shards.iter().flatten() {
+        core.merge(&shard.core);
+    }
+    node(&mut sheet, snapshot, is_draining);
+    allocations(&mut sheet, &core);
+    traffic(&mut sheet, &core);
+    refusals(&mut sheet, &core);
+    sockets(&mut sheet, &core, snapshot);
+    process(&mut sheet, &Process::read());
+    sheet.encode()
+}
+
+fn node(sheet: &mut Sheet, snapshot: &Snapshot, is_draining: bool) {
+    sheet.count(&metric::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1);
+    sheet.count(&metric::DRAINING, &[], u64::from(is_draining));
+    sheet.count(&metric::SHARDS, &[], snapshot.shards.len() as u64);
+    let silent = snapshot.shards.iter().filter(|shard| shard.is_none()).count();
+    sheet.count(&metric::SHARDS_UNRESPONSIVE, &[], silent as u64);
+}
+
+fn allocations(sheet: &mut Sheet, core: &Counters) {
+    for (transport, count) in core.allocations.iter() {
+        sheet.count(&metric::ALLOCATIONS, &[transport.as_str()], count);
+    }
+    for (transport, count) in core.created.iter() {
+        sheet.count(&metric::ALLOCATIONS_CREATED, &[transport.as_str()], count);
+    }
+    for (reason, count) in core.closed.iter() {
+        sheet.count(&metric::ALLOCATIONS_CLOSED, &[reason.as_str()], count);
+    }
+    sheet.count(&metric::PERMISSIONS, &[], core.permissions);
+    sheet.count(&metric::CHANNELS, &[], core.channels);
+}
+
+fn traffic(sheet: &mut Sheet, core: &Counters) {
+    for (direction, traffic) in [("to_peer", &core.to_peers), ("to_client", &core.to_clients)] {
+        sheet.count(&metric::RELAYED_DATAGRAMS, &[direction], traffic.datagrams);
+        sheet.count(&metric::RELAYED_BYTES, &[direction], traffic.bytes);
+    }
+    for (reason, count) in core.drops.iter() {
+        sheet.count(&metric::DATAGRAMS_DROPPED, &[reason.as_str()], count);
+    }
+}
+
+fn refusals(sheet: &mut Sheet, core: &Counters) {
+    for (method, code, count) in core.responses.iter() {
+        sheet.count(&metric::STUN_RESPONSES, &[method.as_str(), code.as_str()], count);
+    }
+    for (reason, count) in core.refusals.iter() {
+        sheet.count(&metric::AUTHENTICATION_FAILURES, &[reason.as_str()], count);
+    }
+    for (quota, count) in core.quota_refusals.iter() {
+        sheet.count(&metric::ALLOCATIONS_REFUSED, &[quota.as_str()], count);
+    }
+    sheet.count(&metric::PEERS_DENIED, &["default"], core.peers_denied_by_default);
+    sheet.count(&metric::PEERS_DENIED, &["configuration"], core.peers_denied_by_configuration);
+}
+
+fn sockets(sheet: &mut Sheet, core: &Counters, snapshot: &Snapshot) {
+    for (reason, count) in core.binds_failed.iter() {
+        sheet.count(&metric::RELAY_BINDS_FAILED, &[reason.as_str()], count);
+    }
+    let sum = |field: fn(&RuntimeCounters) -> u64| -> u64 {
+        snapshot.shards.iter().flatten().map(|shard| field(&shard.runtime)).sum()
+    };
+    sheet.count(&metric::CLIENT_BATCHES, &[], sum(|runtime| runtime.client_batches));
+    sheet.count(&metric::RELAY_RECEIVES, &[], sum(|runtime| runtime.relay_receives));
+    sheet.count(&metric::SEGMENTED_SENDS, &[], sum(|runtime| runtime.segmented_sends));
+    sheet.count(&metric::SEGMENTS_SENT, &[], sum(|runtime| runtime.segments_sent));
+    sheet.count(&metric::SEGMENTATION_REFUSED, &[], sum(|runtime| runtime.segmentation_refused));
+    sheet.count(&metric::SENDS_FAILED, &["buffer_full"], sum(|runtime| runtime.send_buffer_full));
+    sheet.count(&metric::SENDS_FAILED, &["refused"], sum(|runtime| runtime.send_refused));
+    sheet.count(&metric::ICMP_ERRORS, &[], sum(|runtime| runtime.icmp_errors));
+    sheet.count(&metric::STREAM_CONNECTIONS_ACCEPTED, &[], sum(|runtime| runtime.streams.accepted));
+}
+
+fn process(sheet: &mut Sheet, process: &Process) {
+    let count = |value: Option<u64>| value.map(|value| value as f64);
+    sheet.set_if(&metric::PROCESS_OPEN_FDS, count(process.open_fds));
+    sheet.set_if(&metric::PROCESS_MAX_FDS, count(process.max_fds));
+    sheet.set_if(&metric::PROCESS_RESIDENT_MEMORY, count(process.resident_bytes));
+    sheet.set_if(&metric::PROCESS_VIRTUAL_MEMORY, count(process.virtual_bytes));
+    sheet.set_if(&metric::PROCESS_CPU_SECONDS, process.cpu_seconds);
+    sheet.set_if(&metric::PROCESS_THREADS, count(process.threads));
+    sheet.set_if(&metric::PROCESS_START_TIME, process.started);
+}
