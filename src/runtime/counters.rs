@@ -1,5 +1,6 @@
 //! What the runtime counts beside the core: plain integers of one shard.
 
+use super::stream::StreamCounters;
 use crate::turn::BindError;
 
 /// Counters of one shard's sockets.
@@ -41,11 +42,4 @@ impl RuntimeCounters {
         };
         *counter += 1;
     }
-}
-
-/// Counters of one shard's TCP and TLS connections.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StreamCounters {
-    /// Connections accepted.
-    pub accepted: u64,
 }

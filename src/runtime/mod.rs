@@ -4,7 +4,6 @@
 //! its own client sockets (SO_REUSEPORT), its own relay sockets and its own [`turn::Server`](crate::turn::Server).
 //! Shards share nothing on the path of a packet.
 
-mod accept;
 mod counters;
 mod node;
 mod shard;
@@ -12,6 +11,7 @@ mod stream;
 mod sys;
 mod tls;
 
-pub use counters::{RuntimeCounters, StreamCounters};
+pub use counters::RuntimeCounters;
 pub use node::{Listening, Node, NodeHandle, ShardSnapshot, Snapshot, StartError};
-pub use tls::TlsError;
+pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
+pub use tls::{CertificateStatus, TlsError};

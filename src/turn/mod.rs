@@ -8,7 +8,7 @@ mod answer_rate;
 mod bandwidth;
 mod counters;
 mod five_tuple;
-mod label;
+pub(crate) mod label;
 mod nonce;
 mod options;
 mod outcome;

@@ -1,0 +1,11 @@
+//! The certificate of the TLS listeners: read, checked, watched and replaced while connections run.
+
+mod error;
+mod store;
+mod validity;
+mod watch;
+
+pub use error::TlsError;
+pub use store::CertificateStatus;
+pub(crate) use store::TlsStore;
+pub(crate) use watch::watch;
