@@ -1,0 +1,123 @@
+//! Scenarios that relay packets.
+
+use anyhow::{Context, Result};
+
+use crate::{
+    histogram::Histogram,
+    load::{Direction, Flows, Outcome, Pace, Shape},
+    report::{Aim, Better, Comparison, Row},
+    scenario::Bench,
+    server::{Kind, Server},
+    topology::{Moderation, Wire},
+};
+
+/// A scenario whose measure is the processor time per relayed packet.
+pub(crate) struct Relaying {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) flows: usize,
+    pub(crate) wire: Wire,
+    pub(crate) moderation: Moderation,
+    pub(crate) paces: Vec<Pace>,
+    /// How many times coturn's packets per processor second.
+    pub(crate) aim: Option<f64>,
+}
+
+/// A server with its open flows and what was measured so far, per pace.
+struct Contender {
+    kind: Kind,
+    server: Server,
+    flows: Flows,
+    outcomes: Vec<Vec<Outcome>>,
+}
+
+impl Relaying {
+    /// Runs both servers in turn, as many rounds as asked.
+    pub(crate) fn run(&self, bench: &Bench<'_>) -> Result<Comparison> {
+        bench.topology.set_wire(self.wire)?;
+        bench.topology.set_moderation(self.moderation)?;
+        let mut contenders = Vec::new();
+        for kind in bench.arguments.servers() {
+            let server = Server::start(kind, &bench.programs, &bench.topology)?;
+            let flows = Flows::open(&bench.topology, server.address(), self.flows, self.shape)
+                .with_context(|| format!("{}: {kind}", self.name))?;
+            contenders.push(Contender { kind, server, flows, outcomes: vec![Vec::new(); self.paces.len()] });
+        }
+        for _ in 0..bench.arguments.rounds() {
+            for (index, pace) in self.paces.iter().enumerate() {
+                for contender in &mut contenders {
+                    let meter = contender.server.meter();
+                    let outcome = contender.flows.run(*pace, bench.arguments.span(), &meter);
+                    let outcome = outcome.with_context(|| format!("{}: {}", self.name, contender.kind))?;
+                    contender.outcomes[index].push(outcome);
+                }
+            }
+            // Whoever went first goes last.
+            contenders.reverse();
+        }
+        Ok(self.compare(&contenders))
+    }
+
+    fn compare(&self, contenders: &[Contender]) -> Comparison {
+        let mut comparison = Comparison::new(self.name, self.about);
+        for (index, pace) in self.paces.iter().enumerate() {
+            let of = |kind| {
+                let contender = contenders.iter().find(|contender| contender.kind == kind);
+                contender.map_or(&[][..], |contender| contender.outcomes[index].as_slice())
+            };
+            comparison.section(&self.describe(*pace));
+            self.add_rows(&mut comparison, *pace, Kind::ALL.map(of));
+        }
+        comparison
+    }
+
+    fn describe(&self, pace: Pace) -> String {
+        let hops = if self.shape.direction == Direction::Echo { 2 } else { 1 };
+        match pace {
+            Pace::Rate(rate) => format!("{} packets/s offered", rate * hops),
+            Pace::Window(window) => format!("flat out, {window} packets under way"),
+        }
+    }
+
+    fn add_rows(&self, comparison: &mut Comparison, pace: Pace, outcomes: [&[Outcome]; 2]) {
+        let per_packet = |outcome: &Outcome, ns: u64| ns as f64 / outcome.relayed.max(1) as f64;
+        let row = |label, better, value: &dyn Fn(&Outcome) -> f64| {
+            Row::new(label, better, outcomes.map(|of| of.iter().map(value).collect()))
+        };
+        let total = row("processor time, ns/packet", Better::Lower, &|outcome| {
+            per_packet(outcome, outcome.spent.total_ns())
+        });
+        comparison.add(total.aim(self.aim.map(Aim::Ratio)));
+        comparison.add(row("– server, ns/packet", Better::Lower, &|o| per_packet(o, o.spent.server_ns)));
+        comparison
+            .add(row("– receive path, ns/packet", Better::Lower, &|o| per_packet(o, o.spent.receive_ns)));
+        comparison.add(row("relayed, packets/s", Better::Higher, &|o| o.relayed as f64 / o.seconds));
+        if let Pace::Rate(_) = pace {
+            comparison.add(row("offered, packets/s", Better::Neither, &|o| o.sent as f64 / o.seconds));
+        }
+        comparison.add(row("lost, %", Better::Neither, &|o| {
+            100.0 * (1.0 - o.delivered as f64 / o.sent.max(1) as f64)
+        }));
+        // On their way back to the load generator bursts wait for one another (see README): no latency to speak of.
+        if self.shape.burst > 1 {
+            return;
+        }
+        let latencies = outcomes.map(merged);
+        for (label, share) in
+            [("latency p50, µs", 0.5), ("latency p99, µs", 0.99), ("latency p99.9, µs", 0.999)]
+        {
+            let values = latencies.each_ref().map(|all| all.percentile_us(share).into_iter().collect());
+            let judged = self.aim.is_none() && share == 0.99;
+            comparison.add(Row::new(label, Better::Lower, values).aim(judged.then_some(Aim::Ratio(1.0))));
+        }
+    }
+}
+
+fn merged(outcomes: &[Outcome]) -> Histogram {
+    let mut all = Histogram::new();
+    for outcome in outcomes {
+        all.merge(&outcome.latency);
+    }
+    all
+}
