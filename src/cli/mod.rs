@@ -1,6 +1,93 @@
-//! The commands.
+//! The commands; wires everything.
+
+mod banner;
+mod check;
+mod command;
+mod credentials;
+mod exit;
+mod healthcheck;
+mod ice_servers;
+mod reference;
+mod serve;
+mod terminal;
+mod utc;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{ArgMatches, error::ErrorKind};
+
+pub use exit::{EXIT_CODES, Exit};
+pub use reference::reference;
+
+use crate::config::{Sources, given_flags};
+use exit::Failure;
 
 /// Runs the command line of this process.
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = with_default_command(std::env::args_os().collect());
+    let matches = match command::command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(answer) => return answer_of_parser(&answer),
+    };
+    let result = match matches.subcommand() {
+        Some(("serve", matches)) => serve::run(&sources(matches)),
+        Some(("check", matches)) => check::run(&sources(matches), matches.get_flag("show")),
+        Some(("credentials", matches)) => credentials::run(matches),
+        Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
+        // The parser lets no other through.
+        Some(_) | None => Ok(()),
+    };
+    match result {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            terminal::complain(&failure.to_string());
+            failure.exit().into()
+        }
+    }
+}
+
+/// `iceway` and `iceway --flag …` serve.
+fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    const OF_THE_PROGRAM: [&str; 4] = ["-h", "--help", "-V", "--version"];
+    let first = arguments.get(1).map(|first| first.to_string_lossy().into_owned());
+    let serves =
+        first.is_none_or(|first| first.starts_with('-') && !OF_THE_PROGRAM.contains(&first.as_str()));
+    if serves {
+        arguments.insert(1.min(arguments.len()), "serve".into());
+    }
+    arguments
+}
+
+fn answer_of_parser(answer: &clap::Error) -> ExitCode {
+    let text = answer.render();
+    match answer.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            terminal::say(&text.to_string());
+            Exit::Ok.into()
+        }
+        _ => {
+            terminal::complain_raw(&text.to_string());
+            Exit::Usage.into()
+        }
+    }
+}
+
+/// What the flags of a command, the environment and the named file say.
+fn sources(matches: &ArgMatches) -> Sources {
+    let mut sources = Sources::of_this_process();
+    sources.file = matches.get_one::<std::path::PathBuf>("config").cloned();
+    sources.flags = given_flags(matches);
+    sources
+}
+
+/// Seconds since the Unix epoch.
+fn now_unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl From<crate::config::ConfigError> for Failure {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::Configuration(error.to_string())
+    }
 }

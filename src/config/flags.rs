@@ -5,7 +5,11 @@ use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValuesParser, parser::Va
 use super::{
     field::Shape,
     keys::{self, Key},
+    render::wrap,
 };
+
+/// Of the paragraphs in `--help`, which stand ten columns in.
+const HELP_WIDTH: usize = 90;
 
 /// A flag for each key that may have one, of the given sections (all if empty), grouped by section in help.
 #[must_use]
@@ -22,12 +26,12 @@ fn flag(key: &'static Key) -> Option<Arg> {
     let unset = if key.path == "listen.tls" { "\":5349\" with a certificate" } else { "not set" };
     let default = default.filter(|text| text != "[]").unwrap_or_else(|| unset.to_owned());
     let more = format!(
-        "{}.\n\n{}\n\nDefault: {default}. Environment: {}. File: [{}] {}.",
+        "{}.\n{}\nDefault: {default}. Environment: {}. File: {} in [{}].",
         key.brief,
-        key.about,
+        wrap(key.about, HELP_WIDTH),
         key.environment(),
-        key.section(),
-        key.name()
+        key.name(),
+        key.section()
     );
     let arg = Arg::new(key.path)
         .long(name)

@@ -72,6 +72,15 @@ impl Loaded {
         !self.config.auth.secrets.is_empty() || !self.config.auth.users.is_empty()
     }
 
+    /// The keys that differ in `fresh` and are not read again while the node runs.
+    #[must_use]
+    pub fn restart_needed(&self, fresh: &Self) -> Vec<&'static str> {
+        keys::all()
+            .filter(|key| !key.reloads && key.show(&self.config) != key.show(&fresh.config))
+            .map(|key| key.path)
+            .collect()
+    }
+
     /// Every value as TOML writes it, with its origin; secrets as `***`.
     #[must_use]
     pub fn show(&self) -> String {

@@ -25,3 +25,4 @@ pub use types::{
     Auth, Config, External, Http, Listen, Log, LogFormat, LogLevel, Peers, Protocol, Relay, Runtime,
     SecretBytes, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,
 };
+pub use units::{duration, show_duration};

@@ -73,18 +73,27 @@ fn range(rule: &Rule) -> Option<String> {
 }
 
 fn comment(text: &mut String, paragraph: &str) {
-    let mut line = String::from("#");
-    for word in paragraph.split_whitespace() {
-        if line.len() + 1 + word.len() > WIDTH {
-            text.push_str(&line);
-            text.push('\n');
-            line = String::from("#");
-        }
-        line.push(' ');
-        line.push_str(word);
+    for line in wrap(paragraph, WIDTH - 2).lines() {
+        text.push_str(&format!("# {line}\n"));
     }
-    text.push_str(&line);
-    text.push('\n');
+}
+
+/// Breaks a paragraph into lines of at most `width` bytes, as far as its words allow.
+pub(crate) fn wrap(paragraph: &str, width: usize) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in paragraph.split_whitespace() {
+        if column > 0 && column + 1 + word.len() > width {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += word.len();
+    }
+    text
 }
 
 /// Every key as a table in Markdown, for the reference.

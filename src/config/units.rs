@@ -31,8 +31,9 @@ const RATES: [(&str, u64); 10] = [
     ("B/s", 1),
 ];
 
-/// Reads `1h30m`, `10m`, `500ms`, or a number of seconds.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration: `1h30m`, `10m`, `500ms`, or a number of seconds.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -51,7 +52,8 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// Shows a duration in the largest unit that divides it.
-pub(crate) fn show_duration(duration: Duration) -> String {
+#[must_use]
+pub fn show_duration(duration: Duration) -> String {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if milliseconds == 0 { "0s".to_owned() } else { show(milliseconds, &DURATIONS) }
 }

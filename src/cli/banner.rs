@@ -1,0 +1,116 @@
+//! What is said to somebody who starts the server with nothing configured.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{
+    ice_servers::{self, IceServer, Reached},
+    now_unix,
+};
+use crate::{api::HttpServer, config::Loaded, credentials::Credential, runtime::Node, turn::Transport};
+
+/// Long enough to try it for a day.
+const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+
+/// The whole text.
+pub(super) fn text(loaded: &Loaded, node: &Node, http: Option<&HttpServer>) -> anyhow::Result<String> {
+    let config = &loaded.config;
+    let credential = config
+        .directory()
+        .context("the generated secret cannot be used")?
+        .mint("trial", CREDENTIAL_LIFETIME, now_unix())
+        .context("there is no secret to mint with")?;
+    let reached: Reached =
+        node.listening().iter().map(|listening| (listening.transport, listening.address)).collect();
+    let uris = ice_servers::uris(&reached, &config.relay.external, None);
+    let mut text = format!("iceway {} is running. ", env!("CARGO_PKG_VERSION"));
+    text.push_str(match &loaded.file {
+        None => "Nothing is configured, which is safe to expose and good for trying it.\n",
+        Some(_) => "No secret and no users are configured, which is good for trying it.\n",
+    });
+    listening(&mut text, &reached);
+    relaying(&mut text, loaded, node);
+    if let Some(http) = http {
+        section(&mut text, "Metrics and health");
+        line(&mut text, &format!("http://{0}/metrics  http://{0}/readyz", http.address()));
+    }
+    trial(&mut text, &credential, &uris, &reached, loaded);
+    production(&mut text);
+    Ok(text)
+}
+
+fn section(text: &mut String, title: &str) {
+    text.push_str(&format!("\n{title}\n"));
+}
+
+fn line(text: &mut String, words: &str) {
+    text.push_str(&format!("  {words}\n"));
+}
+
+fn listening(text: &mut String, reached: &Reached) {
+    section(text, "Listening for clients on");
+    for transport in Transport::ALL {
+        let addresses: Vec<String> = reached
+            .iter()
+            .filter(|(known, _)| *known == transport)
+            .map(|(_, address)| address.to_string())
+            .collect();
+        if !addresses.is_empty() {
+            line(text, &format!("{}  {}", transport.as_str(), addresses.join("  ")));
+        }
+    }
+}
+
+fn relaying(text: &mut String, loaded: &Loaded, node: &Node) {
+    let relay = &loaded.config.relay;
+    section(text, &format!("Relaying from UDP ports {} to {} of", relay.port_min, relay.port_max));
+    for address in node.relay_addresses() {
+        let mapped = if address.local == address.advertised {
+            String::new()
+        } else {
+            format!("  (clients are told {})", address.advertised)
+        };
+        line(text, &format!("{}{mapped}", address.local));
+    }
+    if node.relay_addresses().iter().all(|address| !is_public(address.advertised)) {
+        line(text, "None of these is a public address: clients on the internet cannot be relayed to.");
+        line(text, "Behind a NAT, set relay.external to the public address: --relay-external PUBLIC-IP");
+    }
+}
+
+fn is_public(ip: std::net::IpAddr) -> bool {
+    match ip {
+        std::net::IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
+        std::net::IpAddr::V6(ip) => !(ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local()),
+    }
+}
+
+fn trial(text: &mut String, credential: &Credential, uris: &[String], reached: &Reached, loaded: &Loaded) {
+    section(text, "A credential to try it, valid for 24 hours and until this process ends: iceServers =");
+    for row in IceServer::new(uris, credential).pretty().lines() {
+        line(text, row);
+    }
+    let external = &loaded.config.relay.external;
+    let Some((local, _)) = ice_servers::best_addresses(reached, external).into_iter().next() else { return };
+    let port = reached
+        .iter()
+        .find(|(transport, address)| *transport == Transport::Udp && address.ip() == local)
+        .map_or(3478, |(_, address)| address.port());
+    section(text, "Try it from this machine (coturn's tools: apt install coturn)");
+    line(text, &format!("turnutils_stunclient -p {port} {local}"));
+    let (username, password) = (&credential.username, credential.password.as_str());
+    line(text, &format!("turnutils_uclient -y -s -p {port} -u {username} -w {password} {local}"));
+}
+
+fn production(text: &mut String) {
+    section(text, "For production: a secret that outlives a restart, and credentials made with it");
+    line(text, "openssl rand -base64 32 > iceway.secret && chmod 600 iceway.secret");
+    line(text, "iceway serve --auth-secret-file iceway.secret --auth-realm example.org");
+    line(text, "iceway credentials mint --user alice --ttl 12h --auth-secret-file iceway.secret");
+    line(
+        text,
+        "Add a certificate for turns: (tls.certificate, tls.private_key), open the ports above in the firewall,",
+    );
+    line(text, "and see `iceway serve --help` for everything else. Ctrl-C ends.");
+}

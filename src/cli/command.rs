@@ -1,0 +1,153 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgGroup, Command, value_parser};
+
+use crate::config::{FILE_VARIABLE, flags};
+
+/// Every command with its flags; those of the configuration come from the table of keys.
+pub(super) fn command() -> Command {
+    Command::new("iceway")
+        .version(env!("CARGO_PKG_VERSION"))
+        // One line per flag; paragraphs are broken where they are written.
+        .term_width(0)
+        .about("A TURN and STUN server: relays media between clients that cannot reach one another")
+        .long_about(
+            "A TURN and STUN server: relays media between clients that cannot reach one another.\n\n\
+             Without a command it serves; without any configuration it serves safely on port 3478 and prints\n\
+             a credential to try it with. `iceway serve --help` explains every setting.",
+        )
+        .after_help("Exit codes: 0 done, 1 failed, 2 command line not understood, 78 configuration wrong.")
+        .subcommand_required(true)
+        .subcommand(serve())
+        .subcommand(check())
+        .subcommand(credentials())
+        .subcommand(healthcheck())
+}
+
+fn serve() -> Command {
+    Command::new("serve")
+        .about("Serve until SIGTERM or SIGINT (the default command)")
+        .long_about(
+            "Serve until SIGTERM or SIGINT.\n\n\
+             SIGTERM and SIGINT refuse new allocations, wait for those that are up (runtime.drain_timeout)\n\
+             and end; a second one ends at once. SIGHUP reads configuration and certificates again.\n\n\
+             Every setting can be given by flag, by environment or in a file, in this order of precedence.\n\
+             Without a secret and without users, a secret is generated and a credential that is valid for\n\
+             24 hours is printed.",
+        )
+        .arg(config())
+        .args(flags(&[]))
+}
+
+fn check() -> Command {
+    Command::new("check")
+        .about("Check the configuration and list everything that is wrong")
+        .long_about(
+            "Check the configuration and list everything that is wrong, with the key, where it was written and\n\
+             what to do. Takes the same flags and environment as `serve`; nothing is started and no port is\n\
+             bound.",
+        )
+        .arg(config())
+        .arg(
+            Arg::new("show")
+                .long("show")
+                .action(ArgAction::SetTrue)
+                .help("Print every value and where it came from; secrets as ***"),
+        )
+        .args(flags(&[]))
+}
+
+fn credentials() -> Command {
+    Command::new("credentials")
+        .about("Make a time-limited credential, or find out why one fails")
+        .subcommand_required(true)
+        .subcommand(mint())
+        .subcommand(verify())
+}
+
+fn mint() -> Command {
+    Command::new("mint")
+        .about("Make a time-limited credential for a user")
+        .long_about(
+            "Make a time-limited credential for a user with the first configured secret (auth.secret_file or\n\
+             ICEWAY_AUTH_SECRET). Needs no running server: whoever knows the secret can issue credentials.",
+        )
+        .arg(
+            Arg::new("user")
+                .long("user")
+                .value_name("USER")
+                .default_value("")
+                .hide_default_value(true)
+                .help("Whose credential it is; quotas count by this name"),
+        )
+        .arg(
+            Arg::new("ttl")
+                .long("ttl")
+                .value_name("DURATION")
+                .default_value("1h")
+                .help("How long it is valid, such as 30m or 24h"),
+        )
+        .arg(
+            Arg::new("host")
+                .long("host")
+                .value_name("NAME")
+                .help("Name or address of the server in the URIs; else it is found from the configuration"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON for programs"))
+        .arg(config())
+        .args(flags(&["auth"]))
+}
+
+fn verify() -> Command {
+    Command::new("verify")
+        .about("Say whether a credential works, and if not, why")
+        .long_about(
+            "Say whether a credential works now with the configured secrets and users, and if not, why:\n\
+             expired since when, made with none of the secrets, or an unknown user. Exit code 0 if it works,\n\
+             else 1.\n\n\
+             The password is read from standard input unless it is given otherwise.",
+        )
+        .arg(Arg::new("username").long("username").value_name("USERNAME").required(true).help("As the client sends it"))
+        .arg(
+            Arg::new("password-file")
+                .long("password-file")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("Read the password from the first line of this file"),
+        )
+        .arg(
+            Arg::new("password")
+                .long("password")
+                .value_name("PASSWORD")
+                .help("The password; other users of this machine can see it"),
+        )
+        .group(ArgGroup::new("given").args(["password", "password-file"]))
+        .arg(config())
+        .args(flags(&["auth"]))
+}
+
+fn healthcheck() -> Command {
+    Command::new("healthcheck")
+        .about("Ask the server of this configuration whether it is ready; for containers")
+        .long_about(
+            "Ask the server of this configuration, over its HTTP listener, whether it is ready. Exit code 0 if\n\
+             it is, else 1 with the reason.",
+        )
+        .arg(config())
+        .args(flags(&["http"]))
+}
+
+fn config() -> Arg {
+    Arg::new("config")
+        .long("config")
+        .short('c')
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file (TOML)")
+        .long_help(format!(
+            "Configuration file in TOML. Without it there is none: every setting has a default.\n\
+             Environment: {FILE_VARIABLE}."
+        ))
+}

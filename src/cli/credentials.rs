@@ -1,0 +1,162 @@
+//! `iceway credentials`.
+
+use std::{fs, io::BufRead as _, path::PathBuf};
+
+use anyhow::{Context as _, anyhow};
+use clap::ArgMatches;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::{
+    exit::Failure,
+    ice_servers::{self, IceServer},
+    now_unix, sources, terminal,
+    utc::utc,
+};
+use crate::{
+    config::{self, Loaded},
+    credentials::{Credential, Directory, Verdict, explain},
+};
+
+/// What to do when there is nothing to make or check credentials with.
+const NO_SECRET: &str = "no secret is configured; give --auth-secret-file FILE, or --config FILE, or set \
+                         ICEWAY_AUTH_SECRET";
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    match matches.subcommand() {
+        Some(("mint", matches)) => mint(matches),
+        Some(("verify", matches)) => verify(matches),
+        // The parser lets no other through.
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn directory(loaded: &Loaded) -> anyhow::Result<Directory> {
+    loaded.config.directory().context("the credentials cannot be used")
+}
+
+fn mint(matches: &ArgMatches) -> Result<(), Failure> {
+    let loaded = config::load(&sources(matches))?;
+    let user = text(matches, "user");
+    let ttl = text(matches, "ttl");
+    let duration = config::duration(&ttl)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| anyhow!("--ttl {ttl:?} is not a duration; write one such as 30m or 24h"))?;
+    let credential =
+        directory(&loaded)?.mint(&user, duration, now_unix()).ok_or_else(|| anyhow!(NO_SECRET))?;
+    let reached = ice_servers::configured(&loaded.config);
+    let host = matches.get_one::<String>("host").map(String::as_str);
+    let uris = ice_servers::uris(&reached, &loaded.config.relay.external, host);
+    let shown = if matches.get_flag("json") {
+        as_json(&credential, duration.as_secs(), &uris)
+    } else {
+        as_text(&credential, &uris)
+    };
+    terminal::say(&shown);
+    Ok(())
+}
+
+fn as_text(credential: &Credential, uris: &[String]) -> String {
+    format!(
+        "username  {}\npassword  {}\nexpires   {}\nuris      {}\n\niceServers for RTCPeerConnection:\n{}\n",
+        credential.username,
+        credential.password.as_str(),
+        utc(credential.expires),
+        uris.join("\n          "),
+        IceServer::new(uris, credential).pretty(),
+    )
+}
+
+/// The members of draft-uberti-behave-turn-rest, and `iceServers` beside them.
+fn as_json(credential: &Credential, ttl: u64, uris: &[String]) -> String {
+    let answer = json!({
+        "username": credential.username,
+        "password": credential.password.as_str(),
+        "ttl": ttl,
+        "uris": uris,
+        "iceServers": [IceServer::new(uris, credential)],
+    });
+    format!("{answer}\n")
+}
+
+fn verify(matches: &ArgMatches) -> Result<(), Failure> {
+    let loaded = config::load(&sources(matches))?;
+    if !loaded.has_credentials() {
+        return Err(anyhow!("{NO_SECRET}, or users with auth.users_file").into());
+    }
+    let directory = directory(&loaded)?;
+    let (username, password) = (text(matches, "username"), password(matches)?);
+    let now = now_unix();
+    let verdict = explain(&directory, &username, &password, now);
+    let (works, mut sentence) = sentence(&verdict, now);
+    if !works && !directory.secrets().is_empty() {
+        let ids: Vec<&str> = directory.secrets().iter().map(|secret| secret.id().as_str()).collect();
+        sentence.push_str(&format!("\nSecrets of this configuration: {}.", ids.join(", ")));
+    }
+    terminal::say(&format!("{sentence}\n"));
+    if works { Ok(()) } else { Err(Failure::Answered) }
+}
+
+/// The verdict for people, and whether it is a yes.
+fn sentence(verdict: &Verdict, now: u64) -> (bool, String) {
+    match verdict {
+        Verdict::Valid { user, expires: None, .. } => (true, format!("Valid: the password of static user {user:?}.")),
+        Verdict::Valid { user, expires: Some(expires), key_id } => {
+            let secret = key_id.as_ref().map_or("", |id| id.as_str());
+            let until = utc(*expires);
+            (true, format!("Valid until {until} for user {user:?}, made with secret {secret}."))
+        }
+        Verdict::Expired { since, key_id } => {
+            let ago = config::show_duration(std::time::Duration::from_secs(now.saturating_sub(*since)));
+            (false, format!("Expired since {} ({ago} ago); made with secret {key_id}. Mint a new one.", utc(*since)))
+        }
+        Verdict::WrongPassword { is_user, tried, expired_since, hint } => {
+            let mut text = "Wrong password:".to_owned();
+            if *is_user {
+                text.push_str(" not the one of this static user.");
+            }
+            if !tried.is_empty() {
+                text.push_str(" made with none of the secrets.");
+            }
+            if let Some(since) = expired_since {
+                text.push_str(&format!(" Besides, the username is expired since {}.", utc(*since)));
+            }
+            if let Some(hint) = hint {
+                text.push_str(&format!(" Hint: {hint}."));
+            }
+            (false, text)
+        }
+        Verdict::UnknownUser { has_secrets: true } => (
+            false,
+            "Unknown user: neither a static user nor a username with an expiry time, such as 1735689600:alice."
+                .to_owned(),
+        ),
+        Verdict::UnknownUser { has_secrets: false } => {
+            (false, "Unknown user: not a static user, and no secret is configured.".to_owned())
+        }
+    }
+}
+
+fn text(matches: &ArgMatches, name: &str) -> String {
+    matches.get_one::<String>(name).cloned().unwrap_or_default()
+}
+
+fn password(matches: &ArgMatches) -> anyhow::Result<Zeroizing<String>> {
+    if let Some(password) = matches.get_one::<String>("password") {
+        return Ok(Zeroizing::new(password.clone()));
+    }
+    let mut line = Zeroizing::new(String::new());
+    match matches.get_one::<PathBuf>("password-file") {
+        Some(path) => {
+            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            line.push_str(text.lines().next().unwrap_or_default());
+        }
+        None => {
+            std::io::stdin()
+                .lock()
+                .read_line(&mut line)
+                .context("cannot read the password from standard input")?;
+        }
+    }
+    Ok(Zeroizing::new(line.trim_end_matches(['\r', '\n']).to_owned()))
+}

@@ -1,0 +1,175 @@
+//! What is handed to a client: URIs and the `iceServers` of `RTCPeerConnection`.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use serde::Serialize;
+
+use crate::{
+    config::{Config, External},
+    credentials::Credential,
+    turn::Transport,
+};
+
+/// One entry of `iceServers`.
+#[derive(Serialize)]
+pub(super) struct IceServer<'a> {
+    urls: &'a [String],
+    username: &'a str,
+    credential: &'a str,
+}
+
+impl<'a> IceServer<'a> {
+    pub(super) fn new(urls: &'a [String], credential: &'a Credential) -> Self {
+        Self { urls, username: &credential.username, credential: credential.password.as_str() }
+    }
+
+    /// `[{"urls":…}]`, with a line for each member.
+    pub(super) fn pretty(&self) -> String {
+        serde_json::to_string_pretty(&[self]).unwrap_or_default()
+    }
+}
+
+/// Where clients reach the server: each transport with its addresses.
+pub(super) type Reached = Vec<(Transport, SocketAddr)>;
+
+/// Where the server of this configuration would be reached. Addresses that stand for all are replaced by those this
+/// machine talks to the world from.
+pub(super) fn configured(config: &Config) -> Reached {
+    let listen = &config.listen;
+    let lists = [(Transport::Udp, &listen.udp), (Transport::Tcp, &listen.tcp), (Transport::Tls, &listen.tls)];
+    let mut reached = Reached::new();
+    for (transport, addresses) in lists {
+        for address in addresses {
+            let ip = if address.ip().is_unspecified() {
+                outgoing_address(address.ip())
+            } else {
+                Some(address.ip())
+            };
+            if let Some(ip) = ip {
+                reached.push((transport, SocketAddr::new(ip, address.port())));
+            }
+        }
+    }
+    reached
+}
+
+/// The address this machine would use to reach the world. Nothing is sent.
+fn outgoing_address(family: IpAddr) -> Option<IpAddr> {
+    let (local, documentation) = match family {
+        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
+        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
+    };
+    let socket = UdpSocket::bind(local).ok()?;
+    socket.connect(documentation).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The URIs of the best address of each family, or of `host` if one is given.
+pub(super) fn uris(reached: &Reached, external: &[External], host: Option<&str>) -> Vec<String> {
+    let hosts: Vec<(IpAddr, String)> = best_addresses(reached, external)
+        .into_iter()
+        .map(|(local, public)| (local, host.map_or_else(|| in_uri(public), str::to_owned)))
+        .collect();
+    let mut uris = Vec::new();
+    for (scheme, wanted, query) in [
+        ("stun", Transport::Udp, ""),
+        ("turn", Transport::Udp, "?transport=udp"),
+        ("turn", Transport::Tcp, "?transport=tcp"),
+        ("turns", Transport::Tls, "?transport=tcp"),
+    ] {
+        for (local, host) in &hosts {
+            let matching =
+                reached.iter().filter(|(transport, address)| *transport == wanted && address.ip() == *local);
+            for (_, address) in matching {
+                let uri = format!("{scheme}:{host}:{}{query}", address.port());
+                if !uris.contains(&uri) {
+                    uris.push(uri);
+                }
+            }
+        }
+    }
+    uris
+}
+
+/// The most public address of each family as it is bound and as clients see it; IPv6 only if it is public, since a
+/// client that cannot reach an address loses time trying.
+pub(super) fn best_addresses(reached: &Reached, external: &[External]) -> Vec<(IpAddr, IpAddr)> {
+    let mut seen: Vec<(IpAddr, IpAddr)> =
+        reached.iter().map(|(_, address)| (address.ip(), public_of(address.ip(), external))).collect();
+    seen.sort_by_key(|(_, public)| remoteness(*public));
+    let first = |is_ipv4: bool| seen.iter().find(|(local, _)| local.is_ipv4() == is_ipv4).copied();
+    let (v4, v6) = (first(true), first(false));
+    let v6 = v6.filter(|(_, public)| v4.is_none() || remoteness(*public) == 0);
+    v4.into_iter().chain(v6).collect()
+}
+
+fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
+    let mapping = external.iter().find(|mapping| mapping.private == Some(local)).or_else(|| {
+        external
+            .iter()
+            .find(|mapping| mapping.private.is_none() && mapping.public.is_ipv4() == local.is_ipv4())
+    });
+    mapping.map_or(local, |mapping| mapping.public)
+}
+
+/// 0 for addresses of the internet, more for those that fewer can reach.
+fn remoteness(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(ip) if ip.is_loopback() => 3,
+        IpAddr::V4(ip) if ip.is_link_local() => 2,
+        IpAddr::V4(ip) if ip.is_private() => 1,
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(ip) if ip.is_loopback() => 3,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
+        IpAddr::V6(ip) if ip.is_unique_local() => 1,
+        IpAddr::V6(_) => 0,
+    }
+}
+
+fn in_uri(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reached(list: &[(Transport, &str)]) -> Reached {
+        list.iter().map(|(transport, address)| (*transport, address.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn the_most_public_address_is_named_and_private_ipv6_is_not() {
+        let reached = reached(&[
+            (Transport::Udp, "127.0.0.1:3478"),
+            (Transport::Udp, "10.0.0.5:3478"),
+            (Transport::Udp, "[::1]:3478"),
+            (Transport::Tcp, "10.0.0.5:3478"),
+        ]);
+        assert_eq!(
+            uris(&reached, &[], None),
+            ["stun:10.0.0.5:3478", "turn:10.0.0.5:3478?transport=udp", "turn:10.0.0.5:3478?transport=tcp"]
+        );
+    }
+
+    #[test]
+    fn a_mapped_address_is_named_as_clients_reach_it() {
+        let reached = reached(&[(Transport::Tls, "10.0.0.5:5349"), (Transport::Udp, "[2001:db8:1::1]:3478")]);
+        let external = [External { public: "203.0.113.5".parse().unwrap(), private: None }];
+        assert_eq!(
+            uris(&reached, &external, None),
+            [
+                "stun:[2001:db8:1::1]:3478",
+                "turn:[2001:db8:1::1]:3478?transport=udp",
+                "turns:203.0.113.5:5349?transport=tcp",
+            ]
+        );
+        assert_eq!(
+            uris(&reached, &external, Some("turn.example.org"))[2],
+            "turns:turn.example.org:5349?transport=tcp"
+        );
+    }
+}

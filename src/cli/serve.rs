@@ -1,0 +1,242 @@
+//! `iceway serve`: start, signals, end.
+
+use std::{
+    io::{IsTerminal as _, stderr},
+    net::TcpListener,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, interval, sleep_until},
+};
+use zeroize::Zeroizing;
+
+use super::{banner, exit::Failure, terminal};
+use crate::{
+    api::{self, HttpServer},
+    config::{self, Config, Loaded, LogFormat, LogLevel, SecretBytes, SharedSecret, Sources},
+    runtime::{Node, NodeHandle, StartError},
+    telemetry::{self, LogHandle, LogOptions},
+    turn::Transport,
+};
+
+/// How often a draining node looks whether the last allocation has ended.
+const DRAIN_POLL: Duration = Duration::from_millis(250);
+/// 256 random bits.
+const SECRET_BYTES: usize = 32;
+
+/// Serves until it is told to end.
+pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
+    let mut loaded = config::load(sources)?;
+    let is_trial = !loaded.has_credentials();
+    if is_trial {
+        loaded.config.auth.secrets.push(generated_secret()?);
+    }
+    let log = telemetry::init(&log_options(&loaded.config)).context("logging cannot begin")?;
+    for warning in &loaded.warnings {
+        tracing::warn!(key = warning.key, "{warning}");
+    }
+    let http = bind_http(&loaded.config)?;
+    let node = Node::start(&loaded.config).map_err(explain_start)?;
+    let http =
+        http.map(|listener| api::serve(listener, node.handle())).transpose().context("HTTP cannot start")?;
+    announce(&loaded, &node, http.as_ref(), is_trial)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the system refuses an event queue")?;
+    runtime.block_on(until_told_to_end(sources, loaded, &node.handle(), &log))?;
+    node.handle().shutdown();
+    node.join();
+    drop(http);
+    tracing::info!("Ended.");
+    Ok(())
+}
+
+fn generated_secret() -> anyhow::Result<SharedSecret> {
+    let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+    getrandom::fill(&mut bytes[..]).map_err(|error| anyhow!("the system gives no random bytes: {error}"))?;
+    let text = Zeroizing::new(STANDARD.encode(&bytes[..]));
+    Ok(SharedSecret { id: "generated".to_owned(), bytes: SecretBytes::new(text.as_bytes()) })
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    let level = match config.log.level {
+        LogLevel::Off => "off",
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    LogOptions {
+        filter: config.log.filter.clone().unwrap_or_else(|| level.to_owned()),
+        json: match config.log.format {
+            LogFormat::Auto => !stderr().is_terminal(),
+            LogFormat::Text => false,
+            LogFormat::Json => true,
+        },
+        redact: config.log.redact,
+    }
+}
+
+fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.http.listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("cannot listen for HTTP on {address}; set http.listen (--http-listen) to a free address, or to off")
+    })?;
+    Ok(Some(listener))
+}
+
+fn explain_start(error: StartError) -> anyhow::Error {
+    let advice = match &error {
+        StartError::Listen { transport: Transport::Udp, .. } => {
+            "; end what uses it, or set listen.udp (--listen-udp)"
+        }
+        StartError::Listen { transport: Transport::Tcp, .. } => {
+            "; end what uses it, or set listen.tcp (--listen-tcp)"
+        }
+        StartError::Listen { transport: Transport::Tls, .. } => {
+            "; end what uses it, or set listen.tls (--listen-tls)"
+        }
+        StartError::Tls(_) | StartError::System { .. } => "",
+    };
+    anyhow!("{error}{advice}")
+}
+
+/// Says what runs: at length to somebody who tries it, in log lines to everybody else.
+fn announce(loaded: &Loaded, node: &Node, http: Option<&HttpServer>, is_trial: bool) -> anyhow::Result<()> {
+    if is_trial && !is_managed() {
+        terminal::say(&banner::text(loaded, node, http)?);
+        return Ok(());
+    }
+    if is_trial {
+        tracing::warn!(
+            "No secret and no users are configured: nobody can allocate. Set auth.secret_file or ICEWAY_AUTH_SECRET."
+        );
+    }
+    for listening in node.listening() {
+        tracing::info!(transport = listening.transport.as_str(), address = %listening.address, "Listening.");
+    }
+    for relay in node.relay_addresses() {
+        tracing::info!(local = %relay.local, advertised = %relay.advertised, "Relaying.");
+    }
+    if let Some(http) = http {
+        tracing::info!(address = %http.address(), "Listening for HTTP.");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "Ready.");
+    Ok(())
+}
+
+/// Under systemd and Kubernetes standard output is a log, where a credential has no place.
+fn is_managed() -> bool {
+    ["JOURNAL_STREAM", "KUBERNETES_SERVICE_HOST"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for one of those that end the process.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn until_told_to_end(
+    sources: &Sources,
+    mut loaded: Loaded,
+    node: &NodeHandle,
+    log: &LogHandle,
+) -> anyhow::Result<()> {
+    let mut signals = Signals::new().context("the system refuses signal handlers")?;
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => reload(sources, &mut loaded, node, log),
+        }
+    }
+    drain(node, loaded.config.runtime.drain_timeout, &mut signals).await;
+    Ok(())
+}
+
+/// Refuses new allocations and waits for those that are up, but not for ever and not past a second signal.
+async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
+    node.drain();
+    let allocations = node.allocations().await;
+    if allocations == 0 || time_max.is_zero() {
+        return;
+    }
+    tracing::info!(
+        allocations,
+        seconds_max = time_max.as_secs(),
+        "Draining: new allocations are refused. A second signal ends at once."
+    );
+    let deadline = Instant::now() + time_max;
+    let mut tick = interval(DRAIN_POLL);
+    loop {
+        tokio::select! {
+            () = signals.end() => {
+                tracing::info!("Ending at once.");
+                return;
+            }
+            () = sleep_until(deadline) => {
+                let allocations = node.allocations().await;
+                tracing::info!(allocations, "The time to drain is over.");
+                return;
+            }
+            _ = tick.tick() => {
+                if node.allocations().await == 0 {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Takes over what can change while calls run. Whatever is wrong leaves everything as it was.
+fn reload(sources: &Sources, loaded: &mut Loaded, node: &NodeHandle, log: &LogHandle) {
+    let fresh = match config::load(sources) {
+        Ok(fresh) => fresh,
+        Err(error) => {
+            for problem in &error.problems {
+                tracing::error!(key = problem.key, "Not reloaded: {problem}");
+            }
+            return;
+        }
+    };
+    for warning in &fresh.warnings {
+        tracing::warn!(key = warning.key, "{warning}");
+    }
+    if let Err(error) = log.change(&log_options(&fresh.config)) {
+        tracing::error!(%error, "The log filter is unchanged.");
+    }
+    if fresh.config.tls.certificate.is_some() {
+        match node.reload_certificates() {
+            Ok(()) => tracing::info!("The certificate was read again."),
+            Err(error) => tracing::error!(%error, "The certificate in use stays."),
+        }
+    }
+    for path in loaded.restart_needed(&fresh) {
+        tracing::warn!(key = path, "Changed, but takes effect only after a restart.");
+    }
+    tracing::info!("Reloaded.");
+}
