@@ -67,8 +67,9 @@ fn refusals(sheet: &mut Sheet, core: &Counters) {
     for (quota, count) in core.quota_refusals.iter() {
         sheet.count(&metric::ALLOCATIONS_REFUSED, &[quota.as_str()], count);
     }
-    sheet.count(&metric::PEERS_DENIED, &["default"], core.peers_denied_by_default);
-    sheet.count(&metric::PEERS_DENIED, &["configuration"], core.peers_denied_by_configuration);
+    for (rule, count) in core.peers_denied.iter() {
+        sheet.count(&metric::PEERS_DENIED, &[rule.as_str()], count);
+    }
 }
 
 fn sockets(sheet: &mut Sheet, core: &Counters, snapshot: &Snapshot) {

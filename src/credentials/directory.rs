@@ -53,6 +53,7 @@ pub struct Directory {
     userhashes: HashMap<[u8; 32], Box<str>>,
     secrets: Vec<Secret>,
     separator: char,
+    supports_sha256: bool,
 }
 
 impl Directory {
@@ -89,6 +90,12 @@ impl Directory {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.secrets.is_empty()
+    }
+
+    /// Whether the password of every user is known, so that each of them can use SHA-256 as well as MD5.
+    #[must_use]
+    pub const fn supports_sha256(&self) -> bool {
+        self.supports_sha256
     }
 
     /// What `username` may stand for at `now_unix`, in seconds since the Unix epoch. No memory is allocated.
@@ -280,6 +287,7 @@ impl DirectoryBuilder {
             return Err(DirectoryError::Separator(separator));
         }
         check_secrets(&secrets)?;
+        let supports_sha256 = listed.iter().all(|(_, secret)| matches!(secret, UserSecret::Password(_)));
         let mut users = HashMap::with_capacity(listed.len());
         let mut userhashes = HashMap::with_capacity(listed.len());
         for (name, secret) in listed {
@@ -291,7 +299,7 @@ impl DirectoryBuilder {
                 return Err(DirectoryError::DuplicateUser(name));
             }
         }
-        Ok(Directory { realm, users, userhashes, secrets, separator })
+        Ok(Directory { realm, users, userhashes, secrets, separator, supports_sha256 })
     }
 }
 

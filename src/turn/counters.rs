@@ -1,7 +1,7 @@
 //! What the core counts: plain integers, read by whoever owns the [`Server`](super::Server).
 
 use super::{
-    BindError, CloseReason, DropReason, Refusal, Transport,
+    BindError, CloseReason, DropReason, Refusal, RuleClass, Transport,
     label::{Tally, labels},
 };
 
@@ -157,10 +157,8 @@ pub struct Counters {
     pub permissions: u64,
     /// Channel bindings held (a gauge; an expired one counts until its allocation is next changed).
     pub channels: u64,
-    /// Peers refused by a rule the configuration names.
-    pub peers_denied_by_configuration: u64,
-    /// Peers refused by the built-in registry of special-purpose addresses, or as an address of this machine.
-    pub peers_denied_by_default: u64,
+    /// Peers refused, by the rule that denies them.
+    pub peers_denied: Tally<RuleClass, { RuleClass::ALL.len() }>,
     /// Allocations refused for a quota.
     pub quota_refusals: Tally<QuotaKind, 3>,
     /// Relay sockets that could not be bound.
@@ -180,8 +178,7 @@ impl Counters {
         self.refusals.merge(&other.refusals);
         self.permissions += other.permissions;
         self.channels += other.channels;
-        self.peers_denied_by_configuration += other.peers_denied_by_configuration;
-        self.peers_denied_by_default += other.peers_denied_by_default;
+        self.peers_denied.merge(&other.peers_denied);
         self.quota_refusals.merge(&other.quota_refusals);
         self.binds_failed.merge(&other.binds_failed);
     }

@@ -4,27 +4,47 @@
 //! After every call, drain [`Server::poll_output`] until it returns `None`, then arm [`Server::poll_deadline`].
 //! Time, randomness and relay sockets are arguments.
 
+mod allocate;
+mod allocation;
 mod answer_rate;
+mod authentication;
 mod bandwidth;
+mod binding;
+mod channel_bind;
+mod client_data;
 mod counters;
+mod create_permission;
 mod five_tuple;
+mod invariants;
 pub(crate) mod label;
+mod lifecycle;
+mod look_up;
 mod nonce;
 mod options;
 mod outcome;
+mod peer_data;
+mod peers;
 mod policy;
 mod ports;
 mod quota;
+mod refresh;
 mod registry;
+mod relay_binding;
+mod relays;
+mod reload;
+mod requests;
+mod reservations;
+mod response;
 mod server;
 mod time;
+mod timers;
 
 pub use answer_rate::AnswerRate;
 pub use bandwidth::{BURST_BYTES_MIN, BudgetLease, TokenBucket, TotalBudget};
 pub use counters::{Code, Counters, QuotaKind, Request, Responses, Traffic};
 pub use five_tuple::{FiveTuple, ListenerId, Transport};
 pub use label::{Label, Tally};
-pub use nonce::{Nonce, NonceError, NonceKey};
+pub use nonce::{Features, Nonce, NonceError, NonceKey};
 pub use options::{Bandwidth, Expiry, Lifetimes, Limits, Options, Random, RelayAddress};
 pub use outcome::{
     AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError,
@@ -34,5 +54,6 @@ pub use policy::{PeerPolicy, Rule, RuleClass, Verdict, canonical};
 pub use ports::{Parity, Ports};
 pub use quota::{Grant, Quotas};
 pub use registry::Entry;
-pub use server::{Server, UserKey};
+pub use reservations::Reservations;
+pub use server::{Server, Setup, Shared, UserKey};
 pub use time::{Instant, Now};

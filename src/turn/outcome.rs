@@ -131,6 +131,10 @@ pub enum DropReason {
     IcmpIgnored,
     /// A payload that does not fit one message to the client.
     Oversized,
+    /// A Binding indication: it kept a NAT binding alive, and nothing is sent for it.
+    KeepAlive,
+    /// A request that waited for a look-up in vain.
+    LookUpUnanswered,
 }
 
 labels!(DropReason {
@@ -153,6 +157,8 @@ labels!(DropReason {
     RelayClosed => "relay_closed",
     IcmpIgnored => "icmp_ignored",
     Oversized => "oversized",
+    KeepAlive => "keep_alive",
+    LookUpUnanswered => "look_up_unanswered",
 });
 
 /// Why a relay socket could not be bound.

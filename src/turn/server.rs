@@ -1,78 +1,192 @@
-//! The relay core.
+//! The relay core: its state, and what comes in.
+
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{
-    BindError, ClientOutcome, Counters, Datagrams, DropReason, FiveTuple, IcmpError, Instant, LookUpId, Now,
-    Output, PeerOutcome, RelayId,
+    AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey, Now, Options,
+    Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    allocation::Allocations,
+    look_up::LookUps,
+    relays::Relays,
+    response::{Head, REPLY_BYTES_MAX, Refused},
+    timers::Timers,
 };
+use crate::{
+    credentials::Directory,
+    stun::{self, Class, Kind, Message, Method, ParseError},
+};
+
+/// What all shards of a process share. None of it is touched for a packet but one atomic, and that seldom.
+#[derive(Debug)]
+pub struct Shared {
+    /// Which relay ports are taken.
+    pub ports: Ports,
+    /// How many allocations there are, for whom.
+    pub quotas: Quotas,
+    /// The bandwidth of the process.
+    pub budget: TotalBudget,
+    /// Ports that wait for their RESERVATION-TOKEN.
+    pub reservations: Reservations,
+}
+
+impl Shared {
+    /// Nothing taken, counted, spent or reserved.
+    #[must_use]
+    pub fn new(ports: Ports, budget: TotalBudget) -> Self {
+        Self { ports, quotas: Quotas::new(), budget, reservations: Reservations::new() }
+    }
+}
+
+/// What a [`Server`] is made of.
+pub struct Setup {
+    /// What it is told; replaced by [`Server::reload`].
+    pub options: Arc<Options>,
+    /// Who may use it. Its realm is that of the options.
+    pub directory: Arc<Directory>,
+    /// Which peers may be reached.
+    pub policy: Arc<PeerPolicy>,
+    /// What it shares with the other shards of the process.
+    pub shared: Arc<Shared>,
+    /// Makes and checks nonces; the same for all shards.
+    pub nonce_key: NonceKey,
+    /// Unpredictable bytes: relay ports, reservation tokens, the seed of the hash tables.
+    pub random: Box<dyn Random>,
+}
 
 /// The relay of one thread.
 ///
 /// Call a `handle_*` method for everything that happens, do what it answers, then drain [`Server::poll_output`] and
 /// arm one timer for [`Server::poll_deadline`].
-#[derive(Debug)]
 pub struct Server {
-    counters: Counters,
+    pub(super) options: Arc<Options>,
+    pub(super) directory: Arc<Directory>,
+    pub(super) policy: Arc<PeerPolicy>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) nonce_key: NonceKey,
+    pub(super) random: Box<dyn Random>,
+    pub(super) answer_rate: AnswerRate,
+    pub(super) lease: BudgetLease,
+    pub(super) allocations: Allocations,
+    pub(super) relays: Relays,
+    /// One deadline for each live allocation, by slot.
+    pub(super) timers: Timers,
+    pub(super) look_ups: LookUps,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) counters: Counters,
+    pub(super) reply: Box<[u8; REPLY_BYTES_MAX]>,
+    /// Relay addresses that clients know by another name: (local, advertised).
+    pub(super) renamed: Vec<(IpAddr, IpAddr)>,
+    /// Where the choice among equal relay addresses goes on.
+    pub(super) turn: usize,
+    /// Allocations whose sockets are being bound.
+    pub(super) making: usize,
+    pub(super) draining: bool,
+    /// Counts Data indications: the end of their transaction ids.
+    pub(super) indications: u64,
+    /// The beginning of their transaction ids.
+    pub(super) indication_prefix: [u8; 4],
 }
 
 impl Server {
+    /// A relay without clients.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        let Setup { options, directory, policy, shared, nonce_key, mut random } = setup;
+        let seeds = [(); 4].map(|()| u64::from_le_bytes(draw(&mut *random)));
+        Self {
+            answer_rate: AnswerRate::new(&mut *random),
+            lease: BudgetLease::new(),
+            allocations: Allocations::new(seeds),
+            relays: Relays::default(),
+            timers: Timers::default(),
+            look_ups: LookUps::default(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+            reply: Box::new([0; REPLY_BYTES_MAX]),
+            renamed: renamed(&options),
+            turn: 0,
+            making: 0,
+            draining: false,
+            indications: 0,
+            indication_prefix: draw(&mut *random),
+            options,
+            directory,
+            policy,
+            shared,
+            nonce_key,
+            random,
+        }
+    }
+
     /// A whole message arrived from a client: a datagram, or one frame of its stream.
     pub fn handle_client_datagram(
         &mut self,
-        _now: Now,
-        _from: FiveTuple,
-        _datagram: &[u8],
+        now: Now,
+        from: FiveTuple,
+        datagram: &[u8],
     ) -> ClientOutcome<'_> {
-        ClientOutcome::Drop(DropReason::NotStun)
+        let outcome = match datagram.first().map(|&first| stun::kind(first)) {
+            Some(Kind::ChannelData) => self.relay_channel_data(now, &from, datagram),
+            Some(Kind::Stun) if stun::is_send_indication(datagram) => self.relay_send(now, &from, datagram),
+            Some(Kind::Stun) => return self.handle_message(now, from, datagram),
+            Some(Kind::Tls | Kind::Other) | None => Err(DropReason::NotStun),
+        };
+        outcome.unwrap_or_else(|reason| {
+            self.counters.drops.add(reason, 1);
+            ClientOutcome::Drop(reason)
+        })
     }
 
-    /// Datagrams arrived at a relay socket from one peer.
-    pub fn handle_peer_datagrams(
-        &mut self,
-        _now: Now,
-        _socket: RelayId,
-        _peer: std::net::SocketAddr,
-        _datagrams: Datagrams,
-    ) -> PeerOutcome {
-        PeerOutcome::Drop(DropReason::RelayClosed)
-    }
-
-    /// An ICMP error arrived at a relay socket for something sent to `peer`.
-    pub fn handle_icmp_error(
-        &mut self,
-        _now: Now,
-        _socket: RelayId,
-        _peer: std::net::SocketAddr,
-        _error: IcmpError,
-    ) {
+    fn handle_message(&mut self, now: Now, from: FiveTuple, datagram: &[u8]) -> ClientOutcome<'_> {
+        let answer = match Message::parse(datagram) {
+            Ok(message) => match (message.class(), Head::of(&message, from)) {
+                (Class::Request, Some(head)) => self.handle_request(now, &head, &message, None),
+                (Class::Indication, _) if message.method() == Method::BINDING => {
+                    // A keep-alive (RFC 8489 §2): it has done its work on the way.
+                    Err(Refused::Drop(DropReason::KeepAlive))
+                }
+                (Class::Request | Class::Indication | Class::Success | Class::Error, _) => {
+                    Err(Refused::Drop(DropReason::UnexpectedMessage))
+                }
+            },
+            Err(ParseError::BadFingerprint) => Err(Refused::Drop(DropReason::BadFingerprint)),
+            Err(_) => Err(Refused::Drop(DropReason::MalformedStun)),
+        };
+        match answer {
+            Ok(bytes) => ClientOutcome::Reply(self.reply.get(..bytes).unwrap_or_default()),
+            Err(Refused::Pending) => ClientOutcome::Pending,
+            Err(Refused::Drop(reason)) => {
+                self.counters.drops.add(reason, 1);
+                ClientOutcome::Drop(reason)
+            }
+            Err(Refused::Code(_) | Refused::Unknown(_)) => {
+                debug_assert!(false, "a refusal with a code has been written by now");
+                ClientOutcome::Drop(DropReason::UnexpectedMessage)
+            }
+        }
     }
 
     /// A client's stream ended: so does its allocation.
-    pub fn handle_client_closed(&mut self, _now: Now, _five_tuple: FiveTuple) {}
-
-    /// The time [`Server::poll_deadline`] named has come. Calling it early does no harm.
-    pub fn handle_deadline(&mut self, _now: Now) {}
-
-    /// The result of [`Output::Bind`].
-    pub fn relay_bound(&mut self, _now: Now, _socket: RelayId, _result: Result<(), BindError>) {}
-
-    /// The result of [`Output::LookUp`]: the user's key, or `None` if there is no such user.
-    pub fn key_found(&mut self, _now: Now, _id: LookUpId, _key: Option<UserKey>) {}
-
-    /// From now on every Allocate is answered 508; live allocations go on.
-    pub fn start_drain(&mut self) {}
-
-    /// Ends every allocation.
-    pub fn close_all(&mut self, _now: Now) {}
+    pub fn handle_client_closed(&mut self, now: Now, five_tuple: FiveTuple) {
+        self.look_ups.forget_client(&five_tuple);
+        if let Some(slot) = self.allocations.find(&five_tuple) {
+            self.close(now, slot, super::CloseReason::ClientClosed);
+        }
+    }
 
     /// The next piece of work; call until `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When [`Server::handle_deadline`] wants to be called next.
     #[must_use]
     pub fn poll_deadline(&self) -> Option<Instant> {
-        None
+        [self.timers.next(), self.look_ups.deadline()].into_iter().flatten().min()
     }
 
     /// What has been counted so far.
@@ -81,16 +195,37 @@ impl Server {
         &self.counters
     }
 
-    /// How many allocations are live.
+    /// How many allocations there are, with those being made.
     #[must_use]
     pub fn allocations(&self) -> usize {
-        0
+        self.allocations.len()
     }
 
-    /// Whether this five-tuple has an allocation.
+    /// Whether the client behind this five-tuple has proved itself and holds an allocation.
     #[must_use]
-    pub fn has_allocation(&self, _five_tuple: &FiveTuple) -> bool {
-        false
+    pub fn has_allocation(&self, five_tuple: &FiveTuple) -> bool {
+        self.allocations.find(five_tuple).is_some()
+    }
+
+    /// The address a peer is known by to clients.
+    #[inline]
+    pub(super) fn shown(&self, ip: IpAddr) -> IpAddr {
+        self.renamed.iter().find(|(local, _)| *local == ip).map_or(ip, |&(_, advertised)| advertised)
+    }
+
+    /// Where to send what goes to one of our own relayed transport addresses; `None` if no relay socket is there.
+    pub(super) fn own_relay(&self, peer: SocketAddr) -> Option<SocketAddr> {
+        let port = peer.port();
+        let has_socket = |local: IpAddr| self.shared.ports.is_relay(local, port);
+        let addresses = self.options.relay_addresses.iter();
+        let local = addresses.filter(|address| address.advertised == peer.ip()).map(|address| address.local);
+        local.into_iter().find(|&local| has_socket(local)).map(|local| SocketAddr::new(local, port))
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Server").field("allocations", &self.allocations.len()).finish_non_exhaustive()
     }
 }
 
@@ -110,4 +245,17 @@ impl std::fmt::Debug for UserKey {
             Self::Md5(_) => "Md5(..)",
         })
     }
+}
+
+/// Unpredictable bytes.
+pub(super) fn draw<const BYTES: usize>(random: &mut dyn Random) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// The relay addresses that clients know by another name.
+pub(super) fn renamed(options: &Options) -> Vec<(IpAddr, IpAddr)> {
+    let addresses = options.relay_addresses.iter();
+    addresses.filter(|a| a.local != a.advertised).map(|a| (a.local, a.advertised)).collect()
 }

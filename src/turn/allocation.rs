@@ -1,0 +1,235 @@
+//! What the server keeps for a client that has proved who it is.
+
+use std::collections::HashMap;
+
+use super::{
+    BindError, Code, FiveTuple, Instant, RelayId, Traffic,
+    bandwidth::TokenBucket,
+    five_tuple::ClientKey,
+    peers::{Channels, Family, Permissions},
+    quota::Grant,
+};
+use crate::stun::TransactionId;
+
+/// A long-term key (RFC 8489 §18.5.1), kept raw: an allocation's requests are minutes apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum LongTermKey {
+    Md5([u8; 16]),
+    Sha256([u8; 32]),
+}
+
+impl LongTermKey {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Md5(key) => key,
+            Self::Sha256(key) => key,
+        }
+    }
+}
+
+impl std::fmt::Debug for LongTermKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Md5(_) => "Md5(..)",
+            Self::Sha256(_) => "Sha256(..)",
+        })
+    }
+}
+
+/// A relay of an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leg {
+    pub(super) id: RelayId,
+    /// When the client has to have refreshed it. Meaningless while the allocation is being made.
+    pub(super) expires: Instant,
+}
+
+/// One direction of an allocation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Flow {
+    pub(super) traffic: Traffic,
+    pub(super) bucket: TokenBucket,
+}
+
+impl Flow {
+    pub(super) fn new(rate: Option<u64>, now: Instant) -> Self {
+        Self { traffic: Traffic::default(), bucket: TokenBucket::new(rate, now) }
+    }
+}
+
+/// An allocation (RFC 8656 §2), live or being made.
+#[derive(Debug)]
+pub(super) struct Allocation {
+    pub(super) five_tuple: FiveTuple,
+    /// By [`Family`].
+    pub(super) legs: [Option<Leg>; 2],
+    pub(super) permissions: Permissions,
+    pub(super) channels: Channels,
+    pub(super) to_peers: Flow,
+    pub(super) to_client: Flow,
+    pub(super) username: Box<str>,
+    pub(super) key: LongTermKey,
+    /// What it counts against the quotas; given back when this is dropped.
+    #[expect(dead_code, reason = "held for its Drop")]
+    pub(super) grant: Grant,
+    /// The last second, since the Unix epoch, at which the credential is valid.
+    pub(super) credential_expires: Option<u64>,
+    pub(super) created: Instant,
+    /// Until when the port of `answer.token` waits.
+    pub(super) reserved_until: Option<Instant>,
+    /// How its Allocate was answered, to answer a retransmission alike.
+    pub(super) answer: Answer,
+    /// Work that is left until it is live.
+    pub(super) making: Option<Box<Making>>,
+}
+
+/// What an Allocate success response says beside the addresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) transaction_id: TransactionId,
+    /// LIFETIME, in seconds.
+    pub(super) lifetime: u32,
+    /// RESERVATION-TOKEN.
+    pub(super) token: Option<[u8; 8]>,
+    /// ADDRESS-ERROR-CODE.
+    pub(super) address_error: Option<(Family, Code)>,
+}
+
+/// An allocation whose relay sockets are still to be bound.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Making {
+    pub(super) fingerprint: bool,
+    /// Answer with MESSAGE-INTEGRITY-SHA256.
+    pub(super) sha256: bool,
+    pub(super) ports: PortWish,
+    /// Binds not answered yet.
+    pub(super) outstanding: u8,
+    /// Ports that may still be tried.
+    pub(super) tries: u8,
+}
+
+/// Which ports will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PortWish {
+    Any,
+    /// EVEN-PORT.
+    Even,
+    /// EVEN-PORT with the R bit: the next higher port is reserved as well.
+    Pair,
+    /// The one that was reserved, and no other.
+    Reserved,
+}
+
+impl Allocation {
+    pub(super) fn is_live(&self) -> bool {
+        self.making.is_none()
+    }
+
+    #[inline]
+    pub(super) fn leg(&self, family: Family) -> Option<&Leg> {
+        self.legs[family as usize].as_ref()
+    }
+
+    /// Whether a relay socket is one of its own whose time is not over.
+    #[inline]
+    pub(super) fn is_served(&self, id: RelayId, now: Instant) -> bool {
+        self.legs.iter().flatten().any(|leg| leg.id == id && now < leg.expires)
+    }
+
+    /// The leg that uses a relay socket.
+    pub(super) fn family_of(&self, id: RelayId) -> Option<Family> {
+        Family::BOTH.into_iter().find(|&family| self.leg(family).is_some_and(|leg| leg.id == id))
+    }
+
+    /// When the last of its relays runs out.
+    pub(super) fn last_expiry(&self) -> Instant {
+        self.legs.iter().flatten().map(|leg| leg.expires).max().unwrap_or_default()
+    }
+
+    /// When the first of its relays runs out.
+    pub(super) fn first_expiry(&self) -> Instant {
+        self.legs.iter().flatten().map(|leg| leg.expires).min().unwrap_or_default()
+    }
+}
+
+/// Whether a bind that failed may succeed at another port.
+pub(super) const fn is_worth_another_port(error: BindError) -> bool {
+    match error {
+        BindError::PortInUse => true,
+        BindError::OutOfResources | BindError::Refused => false,
+    }
+}
+
+/// All allocations of a server, found by five-tuple or slot.
+#[derive(Debug)]
+pub(super) struct Allocations {
+    slots: Vec<Option<Box<Allocation>>>,
+    free: Vec<u32>,
+    by_client: HashMap<ClientKey, u32, ahash::RandomState>,
+}
+
+impl Allocations {
+    /// `seeds` key the hash: which clients share a bucket is nobody's to choose.
+    pub(super) fn new(seeds: [u64; 4]) -> Self {
+        let [a, b, c, d] = seeds;
+        let by_client = HashMap::with_hasher(ahash::RandomState::with_seeds(a, b, c, d));
+        Self { slots: Vec::new(), free: Vec::new(), by_client }
+    }
+
+    /// The slot of a client's allocation.
+    #[inline]
+    pub(super) fn find(&self, five_tuple: &FiveTuple) -> Option<u32> {
+        self.by_client.get(&ClientKey::from(five_tuple)).copied()
+    }
+
+    #[inline]
+    pub(super) fn get(&self, slot: u32) -> Option<&Allocation> {
+        self.slots.get(slot as usize)?.as_deref()
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Allocation> {
+        self.slots.get_mut(slot as usize)?.as_deref_mut()
+    }
+
+    /// Adds an allocation, whose five-tuple has none yet.
+    pub(super) fn insert(&mut self, allocation: Allocation) -> u32 {
+        let key = ClientKey::from(&allocation.five_tuple);
+        let slot = self.free.pop().unwrap_or(self.slots.len() as u32);
+        match self.slots.get_mut(slot as usize) {
+            Some(place) => *place = Some(Box::new(allocation)),
+            None => self.slots.push(Some(Box::new(allocation))),
+        }
+        let before = self.by_client.insert(key, slot);
+        debug_assert_eq!(before, None, "a five-tuple has one allocation");
+        slot
+    }
+
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Allocation>> {
+        let allocation = self.slots.get_mut(slot as usize)?.take()?;
+        self.by_client.remove(&ClientKey::from(&allocation.five_tuple));
+        self.free.push(slot);
+        Some(allocation)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_client.len()
+    }
+
+    /// Slots run from zero to this.
+    pub(super) fn slots(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Allocation)> {
+        (0_u32..).zip(&self.slots).filter_map(|(slot, allocation)| Some((slot, allocation.as_deref()?)))
+    }
+
+    /// Whether slots, free list and index tell the same story.
+    pub(super) fn is_consistent(&self) -> bool {
+        let used = self.iter().count();
+        used == self.by_client.len()
+            && used + self.free.len() == self.slots.len()
+            && self.iter().all(|(slot, allocation)| self.find(&allocation.five_tuple) == Some(slot))
+    }
+}

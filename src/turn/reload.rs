@@ -1,0 +1,77 @@
+//! New options, users and rules for a server at work.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Expiry, Now, Options, PeerPolicy, Server,
+    peers::{Channel, Permission},
+    server::renamed,
+};
+use crate::credentials::Directory;
+
+impl Server {
+    /// Takes over new options, users and rules. What clients have is judged again: permissions and channels of peers
+    /// that are no longer allowed end at once, bandwidth changes at once, and [`Expiry::Strict`] shortens lifetimes.
+    /// Allocations above a lowered limit stay; so do those of users who are gone, until they expire.
+    pub fn reload(
+        &mut self,
+        now: Now,
+        options: Arc<Options>,
+        directory: Arc<Directory>,
+        policy: Arc<PeerPolicy>,
+    ) {
+        self.renamed = renamed(&options);
+        self.options = options;
+        self.directory = directory;
+        self.policy = policy;
+        self.shared.budget.set_rate(self.options.bandwidth.total);
+        for slot in 0..self.allocations.slots() {
+            self.judge_again(now, slot);
+        }
+    }
+
+    fn judge_again(&mut self, now: Now, slot: u32) {
+        let Some(allocation) = self.allocations.get(slot) else { return };
+        let peers: Vec<_> = allocation.permissions.iter().map(|permission| permission.ip).collect();
+        let channels: Vec<_> = allocation.channels.iter().map(|channel| channel.ip).collect();
+        let mut legal: Vec<_> = peers.into_iter().chain(channels).collect();
+        legal.sort_unstable();
+        legal.dedup();
+        let mut judged =
+            legal.into_iter().filter_map(|ip| Some((ip, self.judge(ip.to_ip()).ok()?))).collect::<Vec<_>>();
+        judged.sort_unstable_by_key(|&(ip, _)| ip);
+        let find =
+            |ip| judged.binary_search_by_key(&ip, |&(ip, _)| ip).ok().and_then(|place| judged.get(place));
+        let rate = self.options.bandwidth.per_allocation;
+        let strict = self.options.expiry == Expiry::Strict;
+        let Some(allocation) = self.allocations.get_mut(slot) else { return };
+        let before = allocation.permissions.len();
+        allocation.permissions.retain(|permission: &mut Permission| match find(permission.ip) {
+            Some((_, legal)) => {
+                permission.relay_ports_only = legal.relay_ports_only;
+                true
+            }
+            None => false,
+        });
+        self.counters.permissions -= (before - allocation.permissions.len()) as u64;
+        allocation.to_peers.bucket.set_rate(rate, now.monotonic);
+        allocation.to_client.bucket.set_rate(rate, now.monotonic);
+        if strict && let Some(expires) = allocation.credential_expires {
+            let last = now.monotonic.after(Duration::from_secs(expires.saturating_sub(now.unix)));
+            for leg in allocation.legs.iter_mut().flatten() {
+                leg.expires = leg.expires.min(last);
+            }
+        }
+        let is_live = allocation.is_live();
+        self.retain_channels(slot, |channel: &mut Channel| match find(channel.ip) {
+            Some((_, legal)) => {
+                channel.relay_ports_only = legal.relay_ports_only;
+                true
+            }
+            None => false,
+        });
+        if is_live {
+            self.arm(slot);
+        }
+    }
+}

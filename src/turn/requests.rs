@@ -1,0 +1,168 @@
+//! What every request goes through (RFC 8489 §6.3.1, RFC 8656 §5).
+
+use super::{
+    Code, DropReason, Now, Refusal, Request, Server, UserKey,
+    authentication::Identity,
+    response::{self, Closing, Head, Refused, Signature},
+};
+use crate::stun::{BufferTooSmall, Message, Writer, attribute};
+
+impl Server {
+    /// Answers a request. `found` is what a look-up brought, when the request had to wait for one.
+    ///
+    /// Returns the length of the answer in `reply`; [`Refused::Pending`] and [`Refused::Drop`] are the only errors.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Now,
+        head: &Head,
+        message: &Message<'_>,
+        found: Option<&Option<UserKey>>,
+    ) -> Result<usize, Refused> {
+        if head.request == Request::Binding {
+            return self.handle_binding(now, head, message);
+        }
+        if let Some(slot) = self.allocations.find(&head.from) {
+            self.settle(now, slot);
+        }
+        let identity = match self.authenticate(now, head, message, found) {
+            Ok(identity) => identity,
+            Err(answered) => return answered,
+        };
+        let answer = self.handle_authenticated(now, head, message, &identity);
+        self.answer_refusal(head, answer, Some(&identity.signature))
+    }
+
+    fn handle_authenticated(
+        &mut self,
+        now: Now,
+        head: &Head,
+        message: &Message<'_>,
+        identity: &Identity<'_>,
+    ) -> Result<usize, Refused> {
+        if let Some(allocation) = identity.slot.and_then(|slot| self.allocations.get_mut(slot)) {
+            if *allocation.username != *identity.username {
+                self.counters.refusals.add(Refusal::OtherUser, 1);
+                return Err(Code::WrongCredentials.into());
+            }
+            // A new password, or another algorithm: the next request is checked against it first.
+            allocation.key = identity.key;
+        }
+        let unknown = message.unknown_required(|found| is_known(head.request, found));
+        if !unknown.is_empty() {
+            return Err(Refused::Unknown(unknown));
+        }
+        match head.request {
+            Request::Binding | Request::Allocate => self.handle_allocate(now, head, message, identity),
+            Request::Refresh => {
+                let slot = self.live(identity)?;
+                self.handle_refresh(now, head, message, identity, slot)
+            }
+            Request::CreatePermission => {
+                let slot = self.live(identity)?;
+                self.handle_create_permission(now, head, message, identity, slot)
+            }
+            Request::ChannelBind => {
+                let slot = self.live(identity)?;
+                self.handle_channel_bind(now, head, message, identity, slot)
+            }
+        }
+    }
+
+    /// The slot of the client's live allocation.
+    fn live(&self, identity: &Identity<'_>) -> Result<u32, Refused> {
+        let live = |slot: &u32| self.allocations.get(*slot).is_some_and(|allocation| allocation.is_live());
+        identity.slot.filter(live).ok_or(Refused::Code(Code::AllocationMismatch))
+    }
+
+    /// Writes the error response that a refusal with a code calls for.
+    pub(super) fn answer_refusal(
+        &mut self,
+        head: &Head,
+        answer: Result<usize, Refused>,
+        signature: Option<&Signature>,
+    ) -> Result<usize, Refused> {
+        match answer {
+            Ok(bytes) => Ok(bytes),
+            Err(Refused::Code(code)) => self.write_error(head, signature, code, |_| Ok(())),
+            Err(Refused::Unknown(unknown)) => {
+                self.write_error(head, signature, Code::UnknownAttribute, |writer| {
+                    writer.unknown_attributes(unknown.as_slice())
+                })
+            }
+            Err(refused @ (Refused::Drop(_) | Refused::Pending)) => Err(refused),
+        }
+    }
+
+    /// Writes a success response into `reply` and counts it.
+    pub(super) fn write_success(
+        &mut self,
+        head: &Head,
+        signature: Option<&Signature>,
+        attributes: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferTooSmall>,
+    ) -> Result<usize, Refused> {
+        let closing = Closing { signature, software: self.options.software.as_deref() };
+        let written = response::success(&mut *self.reply, head, closing, attributes);
+        self.count(head, Code::Success, written)
+    }
+
+    /// Writes an error response into `reply` and counts it.
+    pub(super) fn write_error(
+        &mut self,
+        head: &Head,
+        signature: Option<&Signature>,
+        code: Code,
+        attributes: impl FnOnce(&mut Writer<'_>) -> Result<(), BufferTooSmall>,
+    ) -> Result<usize, Refused> {
+        let closing = Closing { signature, software: self.options.software.as_deref() };
+        let written = response::error(&mut *self.reply, head, closing, code, attributes);
+        self.count(head, code, written)
+    }
+
+    fn count(
+        &mut self,
+        head: &Head,
+        code: Code,
+        written: Result<usize, BufferTooSmall>,
+    ) -> Result<usize, Refused> {
+        match written {
+            Ok(bytes) => {
+                self.counters.responses.add(head.request, code);
+                Ok(bytes)
+            }
+            // Only with a realm or a SOFTWARE longer than the RFC allows.
+            Err(BufferTooSmall { .. }) => Err(Refused::Drop(DropReason::Oversized)),
+        }
+    }
+}
+
+/// Whether a comprehension-required attribute is understood in this request. One that is understood, but not expected
+/// there, is ignored (RFC 8489 §6.3).
+pub(super) fn is_known(request: Request, found: u16) -> bool {
+    let turn = request != Request::Binding;
+    match found {
+        attribute::USERNAME
+        | attribute::USERHASH
+        | attribute::REALM
+        | attribute::NONCE
+        | attribute::PASSWORD_ALGORITHM
+        | attribute::MESSAGE_INTEGRITY
+        | attribute::MESSAGE_INTEGRITY_SHA256
+        | attribute::MAPPED_ADDRESS
+        | attribute::XOR_MAPPED_ADDRESS
+        | attribute::ERROR_CODE
+        | attribute::UNKNOWN_ATTRIBUTES => true,
+        // Connectivity checks of ICE that are sent to a server by mistake are still Binding requests.
+        attribute::PRIORITY | attribute::USE_CANDIDATE => !turn,
+        attribute::CHANNEL_NUMBER
+        | attribute::LIFETIME
+        | attribute::XOR_PEER_ADDRESS
+        | attribute::DATA
+        | attribute::XOR_RELAYED_ADDRESS
+        | attribute::REQUESTED_ADDRESS_FAMILY
+        | attribute::EVEN_PORT
+        | attribute::REQUESTED_TRANSPORT
+        | attribute::DONT_FRAGMENT
+        | attribute::RESERVATION_TOKEN => turn,
+        _ => false,
+    }
+}
