@@ -22,6 +22,8 @@ mod queue;
 mod receive;
 mod scratch;
 mod send;
+#[cfg(test)]
+mod tests;
 mod tls_session;
 
 use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc};

@@ -37,7 +37,7 @@ impl<R: StreamRelay> Connection<R> {
                 let written = ready!(poll_write(&mut self.socket, cx, &[IoSlice::new(tls.outgoing())]))?;
                 tls.sent(written);
             }
-            if !tls.is_established() {
+            if !tls.can_send() {
                 return Poll::Ready(Ok(()));
             }
             if self.queue.is_empty() {

@@ -22,6 +22,8 @@ pub(crate) struct TlsSession {
     outgoing: Vec<u8>,
     sent: usize,
     established: bool,
+    /// After an error rustls must not be asked for anything but the alert.
+    failed: bool,
     peer_closed: bool,
     close_notified: bool,
 }
@@ -52,6 +54,7 @@ impl TlsSession {
             outgoing: Vec::new(),
             sent: 0,
             established: false,
+            failed: false,
             peer_closed: false,
             close_notified: false,
         })
@@ -60,6 +63,11 @@ impl TlsSession {
     /// Whether the handshake is complete.
     pub(crate) const fn is_established(&self) -> bool {
         self.established
+    }
+
+    /// Whether something may be encrypted.
+    pub(crate) const fn can_send(&self) -> bool {
+        self.established && !self.failed
     }
 
     /// Whether the client has said that it will send no more.
@@ -83,46 +91,43 @@ impl TlsSession {
     /// # Errors
     /// The session is over; an alert that says why lies in [`Self::outgoing`].
     pub(crate) fn receive(&mut self, wire: &mut Buffer, plain: &mut Buffer) -> Result<(), TlsFault> {
+        if self.failed {
+            return Err(TlsFault::Unexpected);
+        }
+        let result = self.process(wire, plain);
+        if result.is_err() {
+            self.failed = true;
+            self.encode_alert();
+        }
+        result
+    }
+
+    fn process(&mut self, wire: &mut Buffer, plain: &mut Buffer) -> Result<(), TlsFault> {
         loop {
-            let mut fits = true;
             let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(wire.unused_mut());
-            let done = match state {
-                Ok(ConnectionState::ReadTraffic(mut records)) => {
+            let mut done = false;
+            match state? {
+                ConnectionState::ReadTraffic(mut records) => {
                     while let Some(record) = records.next_record() {
                         let record = record?;
                         discard += record.discard;
-                        fits &= plain.append(record.payload);
+                        if !plain.append(record.payload) {
+                            return Err(TlsFault::Unexpected);
+                        }
                     }
-                    false
                 }
-                Ok(ConnectionState::EncodeTlsData(data)) => {
-                    encode(data, &mut self.outgoing)?;
-                    false
-                }
-                Ok(ConnectionState::TransmitTlsData(data)) => {
-                    data.done();
-                    false
-                }
-                Ok(ConnectionState::PeerClosed) => {
-                    self.peer_closed = true;
-                    false
-                }
-                Ok(ConnectionState::WriteTraffic(_)) => {
+                ConnectionState::EncodeTlsData(data) => encode(data, &mut self.outgoing)?,
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::PeerClosed => self.peer_closed = true,
+                ConnectionState::WriteTraffic(_) => {
                     self.established = true;
-                    true
+                    done = true;
                 }
-                Ok(ConnectionState::BlockedHandshake | ConnectionState::Closed) => true,
+                ConnectionState::BlockedHandshake | ConnectionState::Closed => done = true,
                 // Early data is never offered.
-                Ok(ConnectionState::ReadEarlyData(_) | _) => return Err(TlsFault::Unexpected),
-                Err(error) => {
-                    self.encode_alert();
-                    return Err(error.into());
-                }
-            };
-            wire.consume(discard);
-            if !fits {
-                return Err(TlsFault::Unexpected);
+                ConnectionState::ReadEarlyData(_) | _ => return Err(TlsFault::Unexpected),
             }
+            wire.consume(discard);
             if done {
                 return Ok(());
             }
@@ -136,7 +141,7 @@ impl TlsSession {
 
     /// Appends the record that says that no more will be sent to [`Self::outgoing`].
     pub(crate) fn notify_close(&mut self) {
-        if !self.established || self.close_notified {
+        if !self.can_send() || self.close_notified {
             return;
         }
         self.close_notified = true;
@@ -198,13 +203,15 @@ impl TlsSession {
         }
     }
 
-    /// After an error rustls has one more record to send, which says what was wrong.
+    /// After most errors rustls has one more record to send, which says what was wrong.
     fn encode_alert(&mut self) {
-        let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut []);
-        if let Ok(ConnectionState::EncodeTlsData(data)) = state
-            && encode(data, &mut self.outgoing).is_err()
-        {
-            self.outgoing.clear();
+        // Only while there is one does rustls not look at the records received, which are spoilt now.
+        while self.tls.wants_write() {
+            let UnbufferedStatus { state, .. } = self.tls.process_tls_records(&mut []);
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
+            if encode(data, &mut self.outgoing).is_err() {
+                return;
+            }
         }
     }
 }
@@ -216,4 +223,176 @@ fn encode<Data>(mut data: EncodeTlsData<'_, Data>, outgoing: &mut Vec<u8>) -> Re
     outgoing.resize(start + size.required_size, 0);
     let room = outgoing.get_mut(start..).ok_or(TlsFault::Unexpected)?;
     data.encode(room).map(|_| ()).map_err(|_| TlsFault::Unexpected)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+    use rustls::{ClientConfig, ClientConnection, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+
+    use super::*;
+    use crate::runtime::stream::scratch::Scratch;
+
+    fn configs(version: &'static rustls::SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        (Arc::new(server), Arc::new(client))
+    }
+
+    /// Gives `records` to the session as a connection would; false once it has failed.
+    fn give(session: &mut TlsSession, scratch: &mut Scratch, records: &[u8], received: &mut Vec<u8>) -> bool {
+        scratch.plain.load(&[]);
+        scratch.wire.load(session.left_over());
+        assert!(scratch.wire.append(records));
+        let result = session.receive(&mut scratch.wire, &mut scratch.plain);
+        scratch.wire.save(session.left_over());
+        received.extend_from_slice(scratch.plain.unused());
+        result.is_ok()
+    }
+
+    /// What a client sends in a whole session, with `change` made to the bytes of each flight and each split as it
+    /// says. Returns what the server received.
+    fn converse(
+        version: &'static rustls::SupportedProtocolVersion,
+        split: usize,
+        mut change: impl FnMut(usize, &mut Vec<u8>),
+    ) -> (Vec<u8>, TlsSession) {
+        let (server, client) = configs(version);
+        let mut session = TlsSession::new(server).unwrap();
+        let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        let mut scratch = Scratch::new();
+        let mut received = Vec::new();
+        for flight in 0..6 {
+            if flight == 3 && !client.is_handshaking() {
+                client.writer().write_all(&[7; 3000]).unwrap();
+            }
+            if flight == 4 && !client.is_handshaking() {
+                // TLS 1.2 has no key update; its error is of no interest.
+                let _refused = client.refresh_traffic_keys();
+                client.writer().write_all(&[8; 10]).unwrap();
+                client.send_close_notify();
+            }
+            let mut records = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut records).unwrap();
+            }
+            change(flight, &mut records);
+            for part in records.chunks(split) {
+                if !give(&mut session, &mut scratch, part, &mut received) {
+                    // What a closing connection still does.
+                    session.notify_close();
+                    return (received, session);
+                }
+                let mut answer = session.outgoing().to_vec();
+                session.sent(answer.len());
+                if session.can_send() && flight == 4 {
+                    let mut record = vec![0; 2048];
+                    let bytes = session.encrypt(&[9; 100], &mut record).unwrap_or(0);
+                    answer.extend_from_slice(&record[..bytes]);
+                }
+                let mut answer = &answer[..];
+                while !answer.is_empty() && client.read_tls(&mut answer).is_ok() {
+                    if client.process_new_packets().is_err() {
+                        return (received, session);
+                    }
+                }
+            }
+        }
+        (received, session)
+    }
+
+    #[test]
+    fn sessions_of_both_versions_pass_whatever_the_split() {
+        for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+            for split in [1, 7, 100, 100_000] {
+                let (received, session) = converse(version, split, |_, _| {});
+                assert_eq!(received, [vec![7; 3000], vec![8; 10]].concat(), "{version:?} {split}");
+                assert!(session.is_peer_closed());
+                assert!(session.left_over.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_refused_protocol_is_told_by_an_alert() {
+        let (server, _) = configs(&rustls::version::TLS13);
+        let (_, client) = configs(&rustls::version::TLS12);
+        let mut session = TlsSession::new(server).unwrap();
+        let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        let mut hello = Vec::new();
+        client.write_tls(&mut hello).unwrap();
+        assert!(!give(&mut session, &mut Scratch::new(), &hello, &mut Vec::new()));
+        assert_eq!(session.outgoing()[0], 21);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn damaged_sessions_fail_without_panic(
+            tls13: bool,
+            damaged_flight in 0..6_usize,
+            place: prop::sample::Index,
+            value: u8,
+            how in 0..4,
+            split in prop::sample::select(vec![1_usize, 5, 64, 1000, 100_000]),
+        ) {
+            let version = if tls13 { &rustls::version::TLS13 } else { &rustls::version::TLS12 };
+            converse(version, split, |flight, records| {
+                if flight != damaged_flight || records.is_empty() {
+                    return;
+                }
+                let place = place.index(records.len());
+                match how {
+                    0 => records[place] = value,
+                    1 => records.truncate(place),
+                    2 => records.insert(place, value),
+                    _ => {
+                        let again = records[place..].to_vec();
+                        records.extend(again);
+                    }
+                }
+            });
+        }
+
+        #[test]
+        fn junk_records_fail_without_panic(
+            records in prop::collection::vec((20..25_u8, prop::collection::vec(any::<u8>(), 0..40)), 1..6),
+            split in 1..50_usize,
+        ) {
+            let (server, _) = configs(&rustls::version::TLS13);
+            let mut session = TlsSession::new(server).unwrap();
+            let mut scratch = Scratch::new();
+            let bytes: Vec<u8> = records
+                .iter()
+                .flat_map(|(kind, body)| [&[*kind, 3, 3, 0, body.len() as u8][..], body].concat())
+                .collect();
+            for part in bytes.chunks(split) {
+                if !give(&mut session, &mut scratch, part, &mut Vec::new()) {
+                    session.notify_close();
+                    break;
+                }
+            }
+        }
+    }
 }
