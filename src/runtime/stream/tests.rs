@@ -24,7 +24,10 @@ use super::{
 };
 use crate::{
     config,
-    runtime::tls::TlsStore,
+    runtime::tls::{
+        TlsStore,
+        fixture::{Directory, Issued},
+    },
     stun::channel_data_header,
     turn::{FiveTuple, ListenerId, Transport},
 };
@@ -76,7 +79,7 @@ struct Harness {
     address: SocketAddr,
     happened: Rc<Notify>,
     authority: Option<CertificateDer<'static>>,
-    _directory: tempfile::Directory,
+    _directory: Directory,
 }
 
 impl Harness {
@@ -121,10 +124,10 @@ fn run(limits: config::Streams, with_tls: bool, test: impl AsyncFnOnce(Harness))
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let directory = tempfile::Directory::new();
+        let directory = Directory::new();
         let (authority, tls) = if with_tls {
-            let (authority, files) = directory.certificate();
-            (Some(authority), TlsStore::load(&files).unwrap())
+            let authority = directory.write(&Issued::new());
+            (Some(authority), TlsStore::load(&directory.files()).unwrap())
         } else {
             (None, None)
         };
@@ -484,50 +487,4 @@ fn a_client_that_leaves_is_told_to_the_relay_once() {
         let counters = harness.counters();
         assert!(counters.open.iter().all(|(_, open)| open == 0));
     });
-}
-
-/// A directory that is removed in the end.
-mod tempfile {
-    use std::{
-        path::PathBuf,
-        sync::atomic::{AtomicU32, Ordering},
-    };
-
-    use rustls::pki_types::CertificateDer;
-
-    use crate::config;
-
-    pub(super) struct Directory(PathBuf);
-
-    impl Directory {
-        pub(super) fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("iceway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-
-        /// Writes a self-signed certificate for `localhost`.
-        pub(super) fn certificate(&self) -> (CertificateDer<'static>, config::Tls) {
-            let key = rcgen::KeyPair::generate().unwrap();
-            let parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-            let certificate = parameters.self_signed(&key).unwrap();
-            let files = config::Tls {
-                certificate: Some(self.0.join("certificate.pem")),
-                private_key: Some(self.0.join("key.pem")),
-            };
-            std::fs::write(files.certificate.as_ref().unwrap(), certificate.pem()).unwrap();
-            std::fs::write(files.private_key.as_ref().unwrap(), key.serialize_pem()).unwrap();
-            (certificate.der().clone(), files)
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            if let Err(error) = std::fs::remove_dir_all(&self.0) {
-                eprintln!("cannot remove {}: {error}", self.0.display());
-            }
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! The certificate of the TLS listeners: read, checked, watched and replaced while connections run.
 
 mod error;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod store;
 mod validity;
 mod watch;

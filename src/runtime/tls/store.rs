@@ -308,3 +308,111 @@ fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
     File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::tls::fixture::{Directory, Issued};
+
+    fn load(directory: &Directory) -> Result<Arc<TlsStore>, TlsError> {
+        TlsStore::load(&directory.files()).map(|store| store.unwrap())
+    }
+
+    fn replaced(before: &Issued, after: &Issued) -> (Result<(), TlsError>, CertificateStatus) {
+        let directory = Directory::new();
+        directory.write(before);
+        let store = load(&directory).unwrap();
+        directory.write(after);
+        let result = store.reload();
+        (result, store.status())
+    }
+
+    #[test]
+    fn both_files_or_none_must_be_named() {
+        assert!(TlsStore::load(&config::Tls::default()).unwrap().is_none());
+        let only_one = config::Tls { certificate: Some("/nowhere".into()), private_key: None };
+        assert!(matches!(TlsStore::load(&only_one), Err(TlsError::NotConfigured)));
+    }
+
+    #[test]
+    fn each_fault_of_the_files_has_its_own_error_that_names_the_file() {
+        let directory = Directory::new();
+        let issued = Issued::new();
+        let other = Issued::new();
+        let certificate = issued.certificate.pem();
+        let key = issued.key.serialize_pem();
+        let write = |certificate: &str, key: &str| {
+            fs::write(directory.certificate(), certificate).unwrap();
+            fs::write(directory.key(), key).unwrap();
+            load(&directory).unwrap_err()
+        };
+        assert!(matches!(load(&directory).unwrap_err(), TlsError::CertificateUnreadable { .. }));
+        fs::write(directory.certificate(), &certificate).unwrap();
+        assert!(matches!(load(&directory).unwrap_err(), TlsError::PrivateKeyUnreadable { .. }));
+        assert!(matches!(write("", &key), TlsError::NoCertificate { .. }));
+        assert!(matches!(
+            write(&certificate[..certificate.len() / 2], &key),
+            TlsError::CertificateDamaged { .. }
+        ));
+        assert!(matches!(
+            write("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &key),
+            TlsError::CertificateDamaged { .. }
+        ));
+        assert!(matches!(write(&certificate, ""), TlsError::NoPrivateKey { .. }));
+        assert!(matches!(
+            write(&certificate, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            TlsError::PrivateKeyUnusable { .. }
+        ));
+        assert!(matches!(
+            write(
+                &certificate,
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n"
+            ),
+            TlsError::PrivateKeyEncrypted { .. }
+        ));
+        let mismatch = write(&certificate, &other.key.serialize_pem());
+        assert!(matches!(mismatch, TlsError::Mismatch { .. }));
+        let message = mismatch.to_string();
+        assert!(message.contains(directory.certificate().to_str().unwrap()), "{message}");
+        assert!(message.contains(directory.key().to_str().unwrap()), "{message}");
+        assert!(!message.contains("BEGIN"), "{message}");
+    }
+
+    #[test]
+    fn an_expired_certificate_is_served_if_there_is_no_better_one() {
+        let directory = Directory::new();
+        directory.write(&Issued::valid(2000, 2001));
+        let store = load(&directory).unwrap();
+        assert_eq!(store.status().not_after, 978_307_200);
+        directory.write(&Issued::valid(2001, 2002));
+        store.reload().unwrap();
+        assert_eq!(store.status().not_after, 1_009_843_200);
+    }
+
+    #[test]
+    fn a_valid_certificate_is_replaced_only_by_one_that_is_valid() {
+        let (result, status) = replaced(&Issued::new(), &Issued::valid(2000, 2001));
+        assert!(matches!(result, Err(TlsError::Expired { .. })));
+        assert_eq!(status.not_after, 64_060_588_800);
+        assert_eq!((status.reloads, status.reload_failures), (0, 1));
+        let (result, _) = replaced(&Issued::new(), &Issued::valid(3000, 3001));
+        assert!(matches!(result, Err(TlsError::NotYetValid { .. })));
+        let (result, status) = replaced(&Issued::valid(2000, 2001), &Issued::new());
+        assert!(result.is_ok());
+        assert_eq!((status.reloads, status.reload_failures), (1, 0));
+    }
+
+    #[test]
+    fn a_broken_file_keeps_the_old_certificate() {
+        let directory = Directory::new();
+        directory.write(&Issued::new());
+        let store = load(&directory).unwrap();
+        let before = store.server_config();
+        fs::write(directory.certificate(), "half a certif").unwrap();
+        assert!(store.reload().is_err());
+        assert!(Arc::ptr_eq(&before, &store.server_config()));
+        directory.write(&Issued::new());
+        store.reload().unwrap();
+        assert!(!Arc::ptr_eq(&before, &store.server_config()));
+    }
+}
