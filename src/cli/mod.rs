@@ -14,7 +14,7 @@ mod utc;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{ArgMatches, error::ErrorKind};
+use clap::ArgMatches;
 
 pub use exit::{EXIT_CODES, Exit};
 pub use reference::reference;
@@ -61,16 +61,12 @@ fn with_default_command(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 fn answer_of_parser(answer: &clap::Error) -> ExitCode {
     let text = answer.render();
-    match answer.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            terminal::say(&text.to_string());
-            Exit::Ok.into()
-        }
-        _ => {
-            terminal::complain_raw(&text.to_string());
-            Exit::Usage.into()
-        }
+    if answer.use_stderr() {
+        terminal::complain_raw(&text.to_string());
+        return Exit::Usage.into();
     }
+    terminal::say(&text.to_string());
+    Exit::Ok.into()
 }
 
 /// What the flags of a command, the environment and the named file say.
