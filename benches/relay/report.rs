@@ -106,11 +106,13 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// The middle value; `None` of nothing.
+/// The middle value, or the mean of the two middle ones; `None` of nothing.
 fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied()
+    let upper = *sorted.get(sorted.len() / 2)?;
+    let lower = *sorted.get(sorted.len().checked_sub(1)? / 2)?;
+    Some(lower.midpoint(upper))
 }
 
 fn show(value: Option<f64>) -> String {

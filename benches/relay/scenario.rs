@@ -86,7 +86,7 @@ fn all() -> Vec<Scenario> {
             flows: 16,
             wire: Wire::SinglePackets,
             moderation: Moderation::LoadOnly,
-            paces: vec![Pace::Rate(80_000), Pace::Window(1024)],
+            paces: vec![Pace::Rate(80_000), Pace::Rate(300_000), Pace::Window(1024)],
             aim: Some(3.0),
         });
     }
@@ -97,8 +97,8 @@ fn all() -> Vec<Scenario> {
             shape: Shape { direction, payload_bytes: 1200, burst: 16 },
             flows: 16,
             wire: Wire::Trains,
-            moderation: Moderation::LoadOnly,
-            paces: vec![Pace::Rate(80_000), Pace::Window(1024)],
+            moderation: Moderation::Everywhere,
+            paces: vec![Pace::Rate(80_000), Pace::Rate(300_000), Pace::Window(1024)],
             aim: Some(10.0),
         });
     }

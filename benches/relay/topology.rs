@@ -41,10 +41,10 @@ pub(crate) enum Wire {
 /// Which devices wait a while before they wake their receive thread; the others wake it for whatever is sent as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moderation {
-    /// For single packets, which would cost a wake-up each. The kernel holds what its GRO might merge for up to a
-    /// tick then, so these packets must not be mergeable (see `client::hide_from_gro`).
+    /// For single packets, which would cost a wake-up each, and for trains. The kernel holds what its GRO might merge
+    /// for up to a tick then, so single packets must not be mergeable (see `client::hide_from_gro`).
     Everywhere,
-    /// For bursts and trains towards the server, which wake it once each; on the way back it keeps the wake-ups
+    /// For bursts that the server's GRO is to merge, which wake it once each; on the way back it keeps the wake-ups
     /// of the load generator out of the server's time.
     LoadOnly,
     /// For latency.
