@@ -1,7 +1,9 @@
 //! A snapshot of the node as metrics.
 
 use crate::{
-    runtime::{RuntimeCounters, Snapshot},
+    runtime::{
+        AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
+    },
     telemetry::{Process, Sheet, metric},
     turn::Counters,
 };
@@ -21,6 +23,7 @@ pub fn exposition(snapshot: &Snapshot, is_draining: bool) -> Result<String, prom
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);
     sockets(&mut sheet, &core, snapshot);
+    streams(&mut sheet, snapshot);
     process(&mut sheet, &Process::read());
     sheet.encode()
 }
@@ -87,7 +90,35 @@ fn sockets(sheet: &mut Sheet, core: &Counters, snapshot: &Snapshot) {
     sheet.count(&metric::SENDS_FAILED, &["buffer_full"], sum(|runtime| runtime.send_buffer_full));
     sheet.count(&metric::SENDS_FAILED, &["refused"], sum(|runtime| runtime.send_refused));
     sheet.count(&metric::ICMP_ERRORS, &[], sum(|runtime| runtime.icmp_errors));
-    sheet.count(&metric::STREAM_CONNECTIONS_ACCEPTED, &[], sum(|runtime| runtime.streams.accepted));
+}
+
+fn streams(sheet: &mut Sheet, snapshot: &Snapshot) {
+    let sum = |field: &dyn Fn(&StreamCounters) -> u64| -> u64 {
+        snapshot.shards.iter().flatten().map(|shard| field(&shard.runtime.streams)).sum()
+    };
+    for state in StreamState::ALL {
+        let open = sum(&|streams| streams.open.get(state));
+        sheet.count(&metric::STREAM_CONNECTIONS, &[state.as_str()], open);
+    }
+    for reason in StreamRefusal::ALL {
+        let refused = sum(&|streams| streams.refused.get(reason));
+        sheet.count(&metric::STREAM_CONNECTIONS_REFUSED, &[reason.as_str()], refused);
+    }
+    for reason in StreamClose::ALL {
+        let closed = sum(&|streams| streams.closed.get(reason));
+        sheet.count(&metric::STREAM_CONNECTIONS_CLOSED, &[reason.as_str()], closed);
+    }
+    for reason in AcceptFailure::ALL {
+        let failed = sum(&|streams| streams.accept_failures.get(reason));
+        sheet.count(&metric::STREAM_ACCEPTS_FAILED, &[reason.as_str()], failed);
+    }
+    sheet.count(&metric::STREAM_CONNECTIONS_ACCEPTED, &[], sum(&|streams| streams.accepted));
+    sheet.count(&metric::STREAM_MESSAGES, &[], sum(&|streams| streams.messages));
+    sheet.count(&metric::STREAM_DATAGRAMS_DROPPED, &[], sum(&|streams| streams.queue_full_datagrams));
+    sheet.count(&metric::STREAM_BYTES_DROPPED, &[], sum(&|streams| streams.queue_full_bytes));
+    sheet.count(&metric::STREAM_ANSWERS_DROPPED, &[], sum(&|streams| streams.answers_dropped));
+    sheet.count(&metric::STREAM_PAUSES, &[], sum(&|streams| streams.pauses));
+    sheet.count(&metric::TLS_HANDSHAKES, &[], sum(&|streams| streams.handshakes));
 }
 
 fn process(sheet: &mut Sheet, process: &Process) {

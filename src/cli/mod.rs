@@ -7,6 +7,7 @@ mod credentials;
 mod exit;
 mod healthcheck;
 mod ice_servers;
+mod meanings;
 mod reference;
 mod serve;
 mod terminal;

@@ -1,11 +1,12 @@
 //! The reference, generated from the tables of the code.
 
-use super::exit::EXIT_CODES;
+use super::{exit::EXIT_CODES, meanings};
 use crate::{
     api::PROBLEMS,
     config::reference_table,
+    runtime::{AcceptFailure, StreamClose, StreamRefusal, StreamState},
     telemetry::{Kind, METRICS},
-    turn::{CloseReason, Code, DropReason, Refusal},
+    turn::{BindError, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
 };
 
 /// `config/REFERENCE.md`.
@@ -23,6 +24,7 @@ pub fn reference() -> String {
     text.push_str("\n`ICEWAY_CONFIG` names the file, as `--config` does. Unknown keys, flags and `ICEWAY_` variables are errors.\n");
     metrics(&mut text);
     labels(&mut text);
+    problems(&mut text);
     exits(&mut text);
     text
 }
@@ -40,34 +42,40 @@ fn metrics(text: &mut String) {
 }
 
 fn labels(text: &mut String) {
-    text.push_str(
-        "\n## Reasons and codes\n\nEvery refusal and every drop is counted under one of these.\n\n",
-    );
-    list(
-        text,
-        "`iceway_datagrams_dropped_total{reason}`",
-        DropReason::ALL.map(DropReason::as_str).as_slice(),
-    );
-    list(
-        text,
-        "`iceway_authentication_failures_total{reason}`",
-        Refusal::ALL.map(Refusal::as_str).as_slice(),
-    );
-    list(
-        text,
-        "`iceway_allocations_closed_total{reason}`",
-        CloseReason::ALL.map(CloseReason::as_str).as_slice(),
-    );
-    list(text, "`iceway_stun_responses_total{code}`", Code::ALL.map(Code::as_str).as_slice());
-    text.push_str("\n## Errors over HTTP\n\nProblem documents of RFC 9457; `code` is stable.\n\n| code | status | meaning |\n|---|---|---|\n");
-    for problem in PROBLEMS {
-        text.push_str(&format!("| `{}` | {} | {} |\n", problem.code, problem.status, problem.title));
+    text.push_str("\n## Reasons and codes\n\nEvery refusal and every drop is counted under one of these.\n");
+    explained::<DropReason>(text, "iceway_datagrams_dropped_total", "reason", meanings::of_drop);
+    explained::<Refusal>(text, "iceway_authentication_failures_total", "reason", meanings::of_refusal);
+    explained::<Code>(text, "iceway_stun_responses_total", "code", meanings::of_code);
+    text.push_str("\nOther labels:\n\n");
+    list::<Request>(text, "iceway_stun_responses_total", "method");
+    list::<Transport>(text, "iceway_allocations", "transport");
+    list::<CloseReason>(text, "iceway_allocations_closed_total", "reason");
+    list::<QuotaKind>(text, "iceway_allocations_refused_total", "quota");
+    list::<BindError>(text, "iceway_relay_binds_failed_total", "reason");
+    list::<StreamState>(text, "iceway_stream_connections", "state");
+    list::<StreamRefusal>(text, "iceway_stream_connections_refused_total", "reason");
+    list::<StreamClose>(text, "iceway_stream_connections_closed_total", "reason");
+    list::<AcceptFailure>(text, "iceway_stream_accepts_failed_total", "reason");
+}
+
+fn explained<L: Label>(text: &mut String, metric: &str, label: &str, meaning: fn(L) -> &'static str) {
+    text.push_str(&format!("\n`{metric}`\n\n| {label} | meaning |\n|---|---|\n"));
+    for member in L::MEMBERS {
+        text.push_str(&format!("| `{}` | {} |\n", member.label(), meaning(*member)));
     }
 }
 
-fn list(text: &mut String, name: &str, values: &[&str]) {
-    let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-    text.push_str(&format!("- {name}: {}\n", values.join(", ")));
+fn list<L: Label>(text: &mut String, metric: &str, label: &str) {
+    let values: Vec<String> = L::MEMBERS.iter().map(|member| format!("`{}`", member.label())).collect();
+    text.push_str(&format!("- `{metric}`, `{label}`: {}\n", values.join(", ")));
+}
+
+fn problems(text: &mut String) {
+    text.push_str("\n## Errors over HTTP\n\nProblem documents of RFC 9457; `code` is stable.\n\n");
+    text.push_str("| code | status | meaning |\n|---|---|---|\n");
+    for problem in PROBLEMS {
+        text.push_str(&format!("| `{}` | {} | {} |\n", problem.code, problem.status, problem.title));
+    }
 }
 
 fn exits(text: &mut String) {

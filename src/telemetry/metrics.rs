@@ -76,7 +76,17 @@ metrics! {
     SENDS_FAILED: Counter "iceway_sends_failed_total" ["reason"], "Datagrams that the kernel did not take by the reason.";
     ICMP_ERRORS: Counter "iceway_icmp_errors_total" [], "ICMP errors that came back to relay sockets.";
 
-    STREAM_CONNECTIONS_ACCEPTED: Counter "iceway_stream_connections_accepted_total" [], "TCP and TLS connections accepted.";
+    STREAM_CONNECTIONS: Gauge "iceway_stream_connections" ["state"], "TCP and TLS connections by how far they have come.";
+    STREAM_CONNECTIONS_ACCEPTED: Counter "iceway_stream_connections_accepted_total" [], "TCP and TLS connections accepted, those that were then refused included.";
+    STREAM_CONNECTIONS_REFUSED: Counter "iceway_stream_connections_refused_total" ["reason"], "Connections closed as soon as they were accepted by the reason.";
+    STREAM_CONNECTIONS_CLOSED: Counter "iceway_stream_connections_closed_total" ["reason"], "Connections ended by the reason.";
+    STREAM_ACCEPTS_FAILED: Counter "iceway_stream_accepts_failed_total" ["reason"], "Attempts to accept a connection that failed by the reason.";
+    STREAM_MESSAGES: Counter "iceway_stream_messages_total" [], "Messages received whole from TCP and TLS clients.";
+    STREAM_DATAGRAMS_DROPPED: Counter "iceway_stream_datagrams_dropped_total" [], "Relayed datagrams dropped because their TCP or TLS client reads too slowly.";
+    STREAM_BYTES_DROPPED: Counter "iceway_stream_bytes_dropped_total" [], "Bytes of those datagrams, with their headers.";
+    STREAM_ANSWERS_DROPPED: Counter "iceway_stream_answers_dropped_total" [], "Answers dropped because their TCP or TLS client does not read them.";
+    STREAM_PAUSES: Counter "iceway_stream_pauses_total" [], "Times reading from a client was paused until it read its answers.";
+    TLS_HANDSHAKES: Counter "iceway_tls_handshakes_total" [], "TLS handshakes completed.";
 
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";

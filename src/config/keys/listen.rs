@@ -37,19 +37,20 @@ pub(super) const KEYS: &[Key] = &[
         path: "tls.certificate",
         rule: ANY,
         brief: "PEM file with the certificate and its chain",
-        about: "The server's certificate first, then the intermediate ones. Read again on SIGHUP and when the file \
-                changes; one that cannot be used leaves the old in use and says so in the log.",
+        about: "The server's certificate first, then the intermediate ones. The file is read again on SIGHUP and when \
+                it changes; one that cannot be used leaves the old in use and says so in the log.",
         secret: false,
-        reloads: true,
+        reloads: false,
         field: |config| &mut config.tls.certificate,
     },
     Key {
         path: "tls.private_key",
         rule: ANY,
         brief: "PEM file with the private key of the certificate",
-        about: "PKCS#8, PKCS#1 or SEC1, not encrypted. Readable by the server alone, please.",
+        about: "PKCS#8, PKCS#1 or SEC1, not encrypted. Only the server should be able to read it. Read again with the \
+                certificate.",
         secret: false,
-        reloads: true,
+        reloads: false,
         field: |config| &mut config.tls.private_key,
     },
     Key {

@@ -1,0 +1,87 @@
+//! What reasons and codes mean, for the reference.
+
+use crate::turn::{Code, DropReason, Refusal};
+
+/// What was dropped, in one sentence.
+pub(super) const fn of_drop(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::NotStun => "Neither STUN nor ChannelData: scans, or a client that speaks something else.",
+        DropReason::MalformedStun => "STUN by its first bits, but malformed.",
+        DropReason::BadFingerprint => "A FINGERPRINT that does not match: damaged on the way, or not STUN.",
+        DropReason::MalformedChannelData => "ChannelData whose length does not fit.",
+        DropReason::NoAllocation => {
+            "Data from a client without an allocation: it expired, or the client's NAT gave it another port."
+        }
+        DropReason::NoChannel => "Data on a channel that is not bound, or no longer.",
+        DropReason::NoPermission => {
+            "To or from a peer the client has no permission for; usual while a call is set up."
+        }
+        DropReason::MalformedIndication => {
+            "A Send indication without peer or data, or with unknown attributes."
+        }
+        DropReason::UnexpectedMessage => "A response, or an indication that clients do not send.",
+        DropReason::PeerFamily => "A peer of another address family than the allocation.",
+        DropReason::OwnAddress => "A peer that is this server, but at a port that is no relay socket.",
+        DropReason::AllocationBandwidth => "Above bandwidth.per_allocation.",
+        DropReason::TotalBandwidth => "Above bandwidth.total.",
+        DropReason::UnauthenticatedRate => "Above limits.unauthenticated_answers_per_second.",
+        DropReason::TooManyPending => "Too many requests wait for a look-up or a relay socket.",
+        DropReason::RetransmissionPending => "A request that is still being worked on was sent again.",
+        DropReason::RelayClosed => "From a peer to a relay socket that was just being closed.",
+        DropReason::IcmpIgnored => {
+            "An ICMP error for a peer without permission, or of a kind clients are not told of."
+        }
+        DropReason::KeepAlive => {
+            "A Binding indication, which keeps a NAT's mapping alive and wants no answer."
+        }
+        DropReason::LookUpUnanswered => "A request whose user was looked up without an answer in time.",
+        DropReason::Oversized => "A payload that does not fit one message to the client.",
+    }
+}
+
+/// Why credentials were refused, in one sentence.
+pub(super) const fn of_refusal(reason: Refusal) -> &'static str {
+    match reason {
+        Refusal::Incomplete => "A signed request without username, realm or nonce.",
+        Refusal::AlgorithmMismatch => "Password algorithms other than those offered: somebody meddled.",
+        Refusal::StaleNonce => "An old nonce; the client gets a new one and goes on. Part of ordinary use.",
+        Refusal::ForeignNonce => {
+            "A nonce of another server or client address: a restart, or a NAT that changed the port."
+        }
+        Refusal::WrongRealm => "A realm other than auth.realm.",
+        Refusal::UnknownUser => "Neither a static user nor a username with an expiry time.",
+        Refusal::Expired => "A time-limited username whose time is over.",
+        Refusal::WrongPassword => {
+            "Signed with a password that no secret and no user explains: another secret, mostly."
+        }
+        Refusal::OtherUser => "Another user than the one who made the allocation.",
+    }
+}
+
+/// When a code is answered, in one sentence.
+pub(super) const fn of_code(code: Code) -> &'static str {
+    match code {
+        Code::Success => "Done.",
+        Code::BadRequest => "The request is malformed or contradicts itself.",
+        Code::Unauthenticated => {
+            "No credentials, or wrong ones; the first request of every client is answered so."
+        }
+        Code::Forbidden => "The peer address is denied (peers.allow, peers.deny and the built-in list).",
+        Code::UnknownAttribute => "An attribute that must be understood is not.",
+        Code::AllocationMismatch => "There is no allocation, or there is one already.",
+        Code::StaleNonce => "The nonce is too old; a new one comes with the answer.",
+        Code::AddressFamilyNotSupported => {
+            "There is no relay address of the family asked for (relay.addresses)."
+        }
+        Code::WrongCredentials => "The allocation belongs to another user.",
+        Code::UnsupportedTransport => "A relay transport other than UDP was asked for.",
+        Code::PeerAddressFamilyMismatch => "The peer is of another address family than the allocation.",
+        Code::AllocationQuotaReached => {
+            "limits.allocations_per_user or limits.allocations_per_address is reached."
+        }
+        Code::ServerError => "The server failed; its log says why.",
+        Code::InsufficientCapacity => {
+            "No free relay port, limits.allocations_total reached, out of descriptors, or draining."
+        }
+    }
+}
