@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
+mod browser;
 mod stunclient;
 mod support;
+mod turn_crate;
 mod uclient;

@@ -3,11 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-
-use crate::support::server::{SECRET, USER};
+use crate::support::server::{SECRET, USER, time_limited_password};
 use crate::support::{Process, Server, Setup, Tool, ports};
 
 /// A run takes 2 to 7 seconds, 16 over TLS; the rest is for a busy machine.
@@ -88,7 +84,7 @@ fn a_wrong_credential_gets_no_allocation() {
     let cases = [
         ("wrong password", ["-u", USER.0, "-w", "wrong"].map(String::from)),
         ("wrong secret", by_secret("wrong")),
-        ("expired", ["-u", expired, "-w", &password(expired)].map(String::from)),
+        ("expired", ["-u", expired, "-w", &time_limited_password(expired)].map(String::from)),
         ("unknown user", ["-u", "mallory", "-w", USER.1].map(String::from)),
     ];
     for (what, credential) in cases {
@@ -194,11 +190,4 @@ fn counts(run: &Tool) -> Option<(u64, u64)> {
 /// The client makes a time-limited credential of the secret itself.
 fn by_secret(secret: &str) -> [String; 4] {
     ["-u", "bob", "-W", secret].map(String::from)
-}
-
-/// The password of a time-limited username.
-fn password(username: &str) -> String {
-    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(username.as_bytes());
-    STANDARD.encode(mac.finalize().into_bytes())
 }

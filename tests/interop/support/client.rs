@@ -72,8 +72,7 @@ impl Client {
 
     /// The relayed transport address, or the error code.
     pub(crate) fn allocate(&mut self) -> Result<SocketAddr, u16> {
-        let answer =
-            self.request(METHOD_ALLOCATE, &[Attribute::Raw(REQUESTED_TRANSPORT, UDP.to_vec())])?;
+        let answer = self.request(METHOD_ALLOCATE, &[Attribute::Raw(REQUESTED_TRANSPORT, UDP.to_vec())])?;
         Ok(address(&answer, XOR_RELAYED_ADDRESS))
     }
 
@@ -143,11 +142,8 @@ impl Client {
             request.add(ATTR_REALM, self.realm.as_bytes());
             request.add(ATTR_NONCE, nonce);
             let (username, realm, password) = (&self.username, &self.realm, &self.password);
-            let key = MessageIntegrity::new_long_term_integrity(
-                username.clone(),
-                realm.clone(),
-                password.clone(),
-            );
+            let key =
+                MessageIntegrity::new_long_term_integrity(username.clone(), realm.clone(), password.clone());
             key.add_to(&mut request).unwrap();
         }
         FINGERPRINT.add_to(&mut request).unwrap();
@@ -226,7 +222,9 @@ pub(crate) fn message(kind: MessageType, attributes: &[Attribute]) -> Message {
 /// Parses what the server sent; it must be well-formed.
 pub(crate) fn parse(bytes: &[u8]) -> Message {
     let mut message = Message::new();
-    message.unmarshal_binary(bytes).unwrap_or_else(|error| panic!("not a STUN message ({error}): {bytes:02x?}"));
+    message
+        .unmarshal_binary(bytes)
+        .unwrap_or_else(|error| panic!("not a STUN message ({error}): {bytes:02x?}"));
     message
 }
 

@@ -28,8 +28,18 @@ impl Namespace {
         run(
             "ip",
             &[
-                "link", "add", interface, "netns", &self.name, "type", "veth", "peer", "name", interface,
-                "netns", &other.name,
+                "link",
+                "add",
+                interface,
+                "netns",
+                &self.name,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                interface,
+                "netns",
+                &other.name,
             ],
         );
         for (namespace, address) in [(self, address), (other, other_address)] {

@@ -71,7 +71,8 @@ impl Process {
     /// The memory it holds, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a running process has VmRSS");
+        let line =
+            status.lines().find(|line| line.starts_with("VmRSS:")).expect("a running process has VmRSS");
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 

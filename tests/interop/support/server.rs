@@ -6,7 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
 
 use super::{Authority, Process, ports};
 
@@ -56,7 +60,9 @@ impl Server {
         let authority = Authority::new(directory.path());
         authority.issue("first");
         let (port, tls_port, http_port) = (ports::free_port(), ports::free_port(), ports::free_port());
-        let mut keys = usual_keys(port, tls_port, http_port, &authority);
+        let users = directory.path().join("users");
+        std::fs::write(&users, format!("{}:{}\n", USER.0, USER.1)).unwrap();
+        let mut keys = usual_keys([port, tls_port, http_port], &authority, &users);
         keys.extend(setup.0);
         let http = keys["http.listen"].trim_matches('"').parse().unwrap();
         let file = directory.path().join("iceway.toml");
@@ -99,9 +105,10 @@ impl Server {
 }
 
 /// The configuration that tests start from. Dotted keys, so that a test can add any key.
-fn usual_keys(port: u16, tls_port: u16, http_port: u16, authority: &Authority) -> BTreeMap<String, String> {
+fn usual_keys(ports: [u16; 3], authority: &Authority, users: &Path) -> BTreeMap<String, String> {
+    let [port, tls_port, http_port] = ports;
     let both = |port| format!(r#"["127.0.0.1:{port}", "[::1]:{port}"]"#);
-    let relay = ports::relay_range();
+    let relay = super::ports::relay_range();
     [
         ("listen.udp", both(port)),
         ("listen.tcp", both(port)),
@@ -111,8 +118,8 @@ fn usual_keys(port: u16, tls_port: u16, http_port: u16, authority: &Authority) -
         ("tls.certificate", format!("{:?}", authority.certificate_path())),
         ("tls.private_key", format!("{:?}", authority.key_path())),
         ("auth.realm", format!("{REALM:?}")),
-        ("auth.secrets", format!("[{{ id = \"first\", secret = {SECRET:?} }}]")),
-        ("auth.users", format!("[{{ name = {:?}, password = {:?} }}]", USER.0, USER.1)),
+        ("auth.secret", format!("{SECRET:?}")),
+        ("auth.users_file", format!("{users:?}")),
         ("http.listen", format!("\"127.0.0.1:{http_port}\"")),
         ("log.level", "\"debug\"".to_owned()),
         ("log.format", "\"text\"".to_owned()),
@@ -132,6 +139,21 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split_whitespace().nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
+}
+
+/// Username and password of a credential that is good for an hour.
+pub(crate) fn time_limited_credential(user: &str) -> (String, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let username = format!("{}:{user}", now + 3600);
+    let password = time_limited_password(&username);
+    (username, password)
+}
+
+/// The password that belongs to a time-limited username, worked out without the code under test.
+pub(crate) fn time_limited_password(username: &str) -> String {
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(username.as_bytes());
+    STANDARD.encode(mac.finalize().into_bytes())
 }
 
 /// A directory under `target/` that goes when the test passes and stays when it fails.
