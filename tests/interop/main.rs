@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
+mod aiortc;
 mod browser;
 mod stunclient;
 mod support;
