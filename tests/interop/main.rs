@@ -5,6 +5,7 @@
 
 mod aiortc;
 mod browser;
+mod nat;
 mod stunclient;
 mod support;
 mod turn_crate;

@@ -66,6 +66,11 @@ impl Client {
         Self { socket, username, password, realm: REALM.to_owned(), nonce: None, from_peers: VecDeque::new() }
     }
 
+    /// The same with another credential.
+    pub(crate) fn with_credential(self, username: String, password: String) -> Self {
+        Self { username, password, ..self }
+    }
+
     pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
     }
