@@ -4,8 +4,13 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
 mod aiortc;
+mod amplification;
 mod browser;
+mod first_run;
+mod hostile;
+mod lifecycle;
 mod nat;
+mod pressure;
 mod stunclient;
 mod support;
 mod turn_crate;

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod namespace;
 pub(crate) mod ports;
 pub(crate) mod process;
+pub(crate) mod random;
 pub(crate) mod server;
 
 pub(crate) use certificates::Authority;

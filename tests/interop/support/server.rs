@@ -45,7 +45,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     pub(crate) tls_port: u16,
     pub(crate) authority: Authority,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     directory: TestDirectory,
 }
 
