@@ -1,7 +1,6 @@
 //! What the runtime counts beside the core: plain integers of one shard.
 
 use super::stream::StreamCounters;
-use crate::turn::BindError;
 
 /// Counters of one shard's sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,26 +19,12 @@ pub struct RuntimeCounters {
     pub send_buffer_full: u64,
     /// Datagrams the system refused to send for another reason.
     pub send_refused: u64,
+    /// Receives that failed for another reason than having nothing to receive.
+    pub receive_failed: u64,
     /// ICMP errors read from relay sockets.
     pub icmp_errors: u64,
-    /// Relay sockets that could not be bound because the port was taken by another process.
-    pub bind_port_in_use: u64,
-    /// Relay sockets that could not be bound for want of descriptors or memory.
-    pub bind_out_of_resources: u64,
-    /// Relay sockets that the system refused to bind.
-    pub bind_refused: u64,
     /// TCP and TLS connections.
     pub streams: StreamCounters,
 }
 
-impl RuntimeCounters {
-    /// Counts a relay socket that could not be bound.
-    pub(crate) fn count_bind_failure(&mut self, error: BindError) {
-        let counter = match error {
-            BindError::PortInUse => &mut self.bind_port_in_use,
-            BindError::OutOfResources => &mut self.bind_out_of_resources,
-            BindError::Refused => &mut self.bind_refused,
-        };
-        *counter += 1;
-    }
 }

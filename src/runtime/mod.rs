@@ -4,8 +4,12 @@
 //! its own client sockets (SO_REUSEPORT), its own relay sockets and its own [`turn::Server`](crate::turn::Server).
 //! Shards share nothing on the path of a packet.
 
+mod clock;
 mod counters;
 mod node;
+mod outbox;
+mod relay_sockets;
+mod runs;
 mod shard;
 mod stream;
 mod sys;

@@ -8,16 +8,21 @@ mod limits;
 mod options;
 mod receive;
 mod send;
+mod timer;
 
 pub(crate) use epoll::{Epoll, Readiness};
 pub(crate) use error_queue::{QueuedError, read_error};
 pub(crate) use interfaces::interface_addresses;
 pub(crate) use limits::raise_descriptor_limit;
+#[cfg(test)]
+pub(crate) use options::disable_checksums;
 pub(crate) use options::{
     enable_error_queue, enable_receive_offload, set_buffers, set_dont_fragment, set_only_v6,
 };
 pub(crate) use receive::{HEADROOM_BYTES, ReceiveSlots, Received};
 pub(crate) use send::{SEGMENTED_BYTES_MAX, SEGMENTS_MAX, SendQueue, Sending, send_to};
+
+pub(crate) use timer::Timer;
 
 use std::io;
 

@@ -73,3 +73,9 @@ fn set(
     })?;
     Ok(())
 }
+
+/// Sends without UDP checksums (SO_NO_CHECK), which rules out segmentation.
+#[cfg(test)]
+pub(crate) fn disable_checksums(socket: BorrowedFd<'_>) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)
+}
