@@ -102,7 +102,7 @@ fn explain_start(error: StartError) -> anyhow::Error {
         StartError::Listen { transport: Transport::Tls, .. } => {
             "; end what uses it, or set listen.tls (--listen-tls)"
         }
-        StartError::Tls(_) | StartError::System { .. } => "",
+        StartError::Directory(_) | StartError::Tls(_) | StartError::System { .. } => "",
     };
     anyhow!("{error}{advice}")
 }

@@ -26,5 +26,3 @@ pub struct RuntimeCounters {
     /// TCP and TLS connections.
     pub streams: StreamCounters,
 }
-
-}

@@ -4,18 +4,26 @@
 //! its own client sockets (SO_REUSEPORT), its own relay sockets and its own [`turn::Server`](crate::turn::Server).
 //! Shards share nothing on the path of a packet.
 
+mod addresses;
 mod clock;
 mod counters;
+mod events;
+mod handle;
+mod listen;
 mod node;
 mod outbox;
 mod relay_sockets;
 mod runs;
 mod shard;
+mod shard_thread;
 mod stream;
 mod sys;
 mod tls;
+mod to_client;
+mod to_peer;
 
 pub use counters::RuntimeCounters;
-pub use node::{Listening, Node, NodeHandle, ShardSnapshot, Snapshot, StartError};
+pub use handle::{NodeHandle, ShardSnapshot, Snapshot};
+pub use node::{Listening, Node, StartError};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
 pub use tls::{CertificateStatus, TlsError};

@@ -1,14 +1,24 @@
 //! The relay of one process: its shards and how others reach them.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use super::{
-    counters::RuntimeCounters,
+    addresses,
+    clock::{Clock, SystemRandom},
+    handle::{HandleShared, NodeHandle},
+    listen::{self, ShardListeners},
+    shard_thread::{self, ShardSetup},
+    stream::StreamAdmission,
+    sys,
     tls::{TlsError, TlsStore},
 };
 use crate::{
     config::Config,
-    turn::{Counters, RelayAddress, Transport},
+    credentials::{Directory, DirectoryError},
+    turn::{
+        self, NonceKey, Options, PeerPolicy, Ports, Random as _, RelayAddress, Setup, Shared, TotalBudget,
+        Transport,
+    },
 };
 
 /// A running relay: one thread per shard.
@@ -17,6 +27,7 @@ pub struct Node {
     listening: Vec<Listening>,
     relay_addresses: Vec<RelayAddress>,
     handle: NodeHandle,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// An address that clients are listened for at.
@@ -42,6 +53,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The users or secrets cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -55,15 +69,59 @@ pub enum StartError {
     },
 }
 
+impl StartError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
 impl Node {
     /// Binds every listener and starts the shards.
     ///
     /// # Errors
     /// See [`StartError`].
     pub fn start(config: &Config) -> Result<Self, StartError> {
+        match sys::raise_descriptor_limit() {
+            Ok(limit) => tracing::debug!(limit, "Descriptor limit raised."),
+            Err(error) => tracing::warn!(%error, "The descriptor limit could not be raised."),
+        }
         let tls = TlsStore::load(&config.tls)?;
-        let handle = NodeHandle { shared: Arc::new(HandleShared { tls }) };
-        Ok(Self { listening: Vec::new(), relay_addresses: Vec::new(), handle })
+        let interfaces =
+            sys::interface_addresses().map_err(StartError::system("list this machine's addresses"))?;
+        let shards = match config.runtime.shards {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            shards => shards,
+        };
+        let wanted = addresses::wanted(&config.listen, &interfaces);
+        let (listening, listeners) = listen::bind_all(&wanted, shards, config.runtime.socket_buffer_bytes)?;
+        let ips: Vec<_> = listening.iter().map(|one| one.address.ip()).collect();
+        let relay_addresses = addresses::relay_addresses(&config.relay, &ips);
+        let options =
+            config.options(listening.iter().map(|one| one.address).collect(), relay_addresses.clone());
+        let cores = CoreParts::new(config, options, &interfaces)?;
+
+        let admission = Arc::new(StreamAdmission::new(&config.streams));
+        let clock = Clock::start();
+        let mut threads = Vec::new();
+        let mut commands = Vec::new();
+        for (number, ShardListeners { udp, streams }) in listeners.into_iter().enumerate() {
+            let setup = ShardSetup {
+                core: cores.setup(),
+                udp,
+                streams,
+                tls: tls.clone(),
+                stream_limits: config.streams.clone(),
+                admission: Arc::clone(&admission),
+                relay_buffer_bytes: config.runtime.relay_socket_buffer_bytes,
+                clock,
+            };
+            let (thread, sender) =
+                shard_thread::spawn(number, setup).map_err(StartError::system("start a relay thread"))?;
+            threads.push(thread);
+            commands.push(sender);
+        }
+        let handle = NodeHandle::new(HandleShared::new(commands, tls));
+        Ok(Self { listening, relay_addresses, handle, threads })
     }
 
     /// Where clients are listened for.
@@ -85,67 +143,49 @@ impl Node {
     }
 
     /// Waits until every shard has ended, after [`NodeHandle::shutdown`].
-    pub fn join(self) {}
-}
-
-/// Reaches a running node from any thread.
-#[derive(Clone, Debug)]
-pub struct NodeHandle {
-    shared: Arc<HandleShared>,
-}
-
-#[derive(Debug)]
-struct HandleShared {
-    tls: Option<Arc<TlsStore>>,
-}
-
-impl NodeHandle {
-    /// The counters of every shard, without touching the path of a packet. Takes at most a second: a shard that does
-    /// not answer in time is `None`.
-    pub async fn snapshot(&self) -> Snapshot {
-        Snapshot { shards: Vec::new() }
-    }
-
-    /// Reads the certificate again; on failure the one in use stays.
-    ///
-    /// # Errors
-    /// See [`TlsError`].
-    pub fn reload_certificates(&self) -> Result<(), TlsError> {
-        self.shared.tls.as_ref().ok_or(TlsError::NotConfigured)?.reload()
-    }
-
-    /// Refuses new allocations from now on; running ones may be refreshed.
-    pub fn drain(&self) {}
-
-    /// Whether [`drain`](Self::drain) was called.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        false
-    }
-
-    /// Closes every allocation and connection and ends the shards.
-    pub fn shutdown(&self) {}
-
-    /// How many allocations there are.
-    pub async fn allocations(&self) -> usize {
-        0
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("A relay thread ended in a panic.");
+            }
+        }
     }
 }
 
-/// Counters of every shard at one point in time.
-#[derive(Clone, Debug, Default)]
-pub struct Snapshot {
-    /// By shard; `None` did not answer in time.
-    pub shards: Vec<Option<ShardSnapshot>>,
+/// What the cores of all shards are made of.
+struct CoreParts {
+    options: Arc<Options>,
+    directory: Arc<Directory>,
+    policy: Arc<PeerPolicy>,
+    shared: Arc<Shared>,
+    nonce_key: NonceKey,
 }
 
-/// Counters of one shard.
-#[derive(Clone, Debug, Default)]
-pub struct ShardSnapshot {
-    /// What the core counted.
-    pub core: Counters,
-    /// What the sockets counted.
-    pub runtime: RuntimeCounters,
-    /// Allocations now.
-    pub allocations: usize,
+impl CoreParts {
+    fn new(config: &Config, options: Options, interfaces: &[std::net::IpAddr]) -> Result<Self, StartError> {
+        let locals: Vec<_> = options.relay_addresses.iter().map(|address| address.local).collect();
+        let mut nonce_secret = [0; 32];
+        SystemRandom::new().fill(&mut nonce_secret);
+        Ok(Self {
+            directory: Arc::new(config.directory()?),
+            policy: Arc::new(PeerPolicy::new(&config.peers.allow, &config.peers.deny, interfaces)),
+            shared: Arc::new(Shared::new(
+                Ports::new(&locals, config.relay.port_min, config.relay.port_max),
+                TotalBudget::new(config.bandwidth.total),
+            )),
+            nonce_key: NonceKey::new(&nonce_secret),
+            options: Arc::new(options),
+        })
+    }
+
+    fn setup(&self) -> turn::Setup {
+        Setup {
+            options: Arc::clone(&self.options),
+            directory: Arc::clone(&self.directory),
+            policy: Arc::clone(&self.policy),
+            shared: Arc::clone(&self.shared),
+            nonce_key: self.nonce_key.clone(),
+            random: Box::new(SystemRandom::new()),
+        }
+    }
 }

@@ -57,11 +57,11 @@ impl Outbox {
         }
     }
 
-    /// Sends the runs that `selected` picks from one socket, in order, in as few system calls as it takes.
+    /// Sends the runs at the indices `which` from one socket, in that order, in as few system calls as it takes.
     pub(super) fn send<K: Destination>(
         &mut self,
         runs: &Runs<K>,
-        selected: impl Fn(&Run<K>) -> bool,
+        which: impl IntoIterator<Item = usize>,
         context: &mut Context<'_>,
     ) {
         let may_segment = self.segmentation_paused_until <= context.now;
@@ -69,7 +69,8 @@ impl Outbox {
         let mut sending = self.queue.start(socket);
         self.messages.clear();
         let mut refused = false;
-        for (index, run) in runs.as_slice().iter().enumerate().filter(|(_, run)| selected(run)) {
+        for index in which {
+            let Some(run) = runs.as_slice().get(index) else { continue };
             let destination = run.key.address();
             if run.count == 1 || may_segment {
                 let segment_bytes = if run.count > 1 { u16::try_from(run.segment_bytes).ok() } else { None };
@@ -244,7 +245,7 @@ mod tests {
         fn send(&mut self, outbox: &mut Outbox, socket: BorrowedFd<'_>) {
             let (memory, now) = (&self.memory, Instant::from_millis(1));
             let mut context = Context { socket, memory, now, counters: &mut self.counters };
-            outbox.send(&self.runs, |_| true, &mut context);
+            outbox.send(&self.runs, 0..self.runs.as_slice().len(), &mut context);
         }
 
         /// The second byte of the payload of everything that arrived.

@@ -15,7 +15,8 @@ pub(super) const HEADER_BYTES_MAX: usize = 48;
 
 const PLACES: usize = 128;
 const NONE: u16 = u16::MAX;
-const ZEROES: [u8; 4] = [0; 4];
+/// What messages are padded with.
+pub(super) const ZEROES: [u8; 4] = [0; 4];
 
 /// Datagrams waiting to be sent, grouped by `K`.
 #[derive(Debug)]

@@ -1,20 +1,133 @@
-//! One thread's relay: its core, its sockets and the loop between them.
+//! One thread's relay: its core, its sockets, and what the core wants done.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{
+    collections::HashMap,
+    io,
+    net::UdpSocket,
+    os::fd::{AsFd, OwnedFd},
+    rc::Rc,
+};
 
-use super::{counters::RuntimeCounters, stream::StreamQueue};
-use crate::turn::FiveTuple;
+use tokio::io::unix::AsyncFd;
+
+use super::{
+    clock::Clock,
+    counters::RuntimeCounters,
+    events,
+    handle::ShardSnapshot,
+    outbox::{self, Outbox},
+    relay_sockets::RelaySockets,
+    runs::Runs,
+    stream::{StreamCounters, StreamQueue},
+    sys::{self, Epoll, ReceiveSlots, Timer},
+    to_client::ClientKey,
+    to_peer::PeerKey,
+};
+use crate::turn::{ClientOutcome, FiveTuple, IcmpError, Instant, ListenerId, Now, Output, RelayId, Server};
+
+/// How many slots datagrams are received into. More would not stay in the cache.
+pub(super) const SLOTS: usize = 64;
+/// How many ready sockets are served before streams and commands get their turn again.
+const EVENTS_MAX: usize = 256;
+/// How many times in a row.
+const ROUNDS_MAX: usize = 8;
+/// How many ICMP errors of one socket are read before others get their turn.
+const ERRORS_MAX: usize = 8;
+
+/// What an event's token starts with; below it is a relay id or a listener id.
+const KIND_BIT: u32 = 32;
+const RELAY: u64 = 0;
+const LISTENER: u64 = 1;
+const TIMER: u64 = 2;
 
 /// Everything one thread owns. Shared by the thread's tasks as `Rc<RefCell<Shard>>`; never borrowed across an await.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shard {
-    counters: RuntimeCounters,
-    streams: HashMap<FiveTuple, Rc<StreamQueue>>,
+    pub(super) server: Server,
+    pub(super) listeners: Vec<Option<UdpSocket>>,
+    pub(super) relays: RelaySockets,
+    pub(super) slots: ReceiveSlots,
+    pub(super) to_peers: Runs<PeerKey>,
+    pub(super) to_clients: Runs<ClientKey>,
+    pub(super) outbox: Outbox,
+    pub(super) counters: RuntimeCounters,
+    /// An answer, while the core does what comes with it.
+    pub(super) reply: Vec<u8>,
+    pub(super) streams: HashMap<FiveTuple, Rc<StreamQueue>>,
+    clock: Clock,
+    epoll: Epoll,
+    timer: Timer,
+    armed: Option<Instant>,
 }
 
 impl Shard {
+    /// A shard that listens on `listeners`.
+    ///
+    /// # Errors
+    /// The system gives no epoll instance or timer.
+    pub(super) fn new(
+        server: Server,
+        listeners: Vec<(ListenerId, UdpSocket)>,
+        relay_buffer_bytes: usize,
+        clock: Clock,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EVENTS_MAX)?;
+        let timer = Timer::new()?;
+        epoll.add(timer.as_fd(), TIMER << KIND_BIT)?;
+        let mut table = Vec::new();
+        for (id, socket) in listeners {
+            epoll.add(socket.as_fd(), (LISTENER << KIND_BIT) | u64::from(id.0))?;
+            let index = usize::from(id.0);
+            table.resize_with(table.len().max(index + 1), || None);
+            if let Some(place) = table.get_mut(index) {
+                *place = Some(socket);
+            }
+        }
+        Ok(Self {
+            server,
+            listeners: table,
+            relays: RelaySockets::new(relay_buffer_bytes),
+            slots: ReceiveSlots::new(SLOTS),
+            to_peers: Runs::new(),
+            to_clients: Runs::new(),
+            outbox: Outbox::new(),
+            counters: RuntimeCounters::default(),
+            reply: Vec::new(),
+            streams: HashMap::new(),
+            clock,
+            epoll,
+            timer,
+            armed: None,
+        })
+    }
+
     /// Takes a whole message from a client of any transport, does what the core says, and arms the deadline.
-    pub(crate) fn client_datagram(&mut self, _from: FiveTuple, _datagram: &[u8]) {}
+    pub(crate) fn client_datagram(&mut self, from: FiveTuple, datagram: &[u8]) {
+        let now = self.clock.now();
+        match self.server.handle_client_datagram(now, from, datagram) {
+            ClientOutcome::Relay { socket, peer, payload, dont_fragment } => {
+                if let Some(socket) = self.relays.get_to_send(socket, dont_fragment)
+                    && let Some(payload) = datagram.get(payload)
+                {
+                    outbox::send_datagram(socket, peer, payload, &mut self.counters);
+                }
+            }
+            ClientOutcome::Reply(message) => {
+                self.reply.clear();
+                self.reply.extend_from_slice(message);
+                self.finish_and_reply(now, from);
+            }
+            ClientOutcome::Pending => self.finish(now),
+            ClientOutcome::Drop(_) => {}
+        }
+    }
+
+    /// Does what the core wants done, then sends `reply`: when the client hears that its allocation has ended, the
+    /// port is free.
+    pub(super) fn finish_and_reply(&mut self, now: Now, to: FiveTuple) {
+        self.finish(now);
+        send_message(&self.listeners, &self.streams, &mut self.counters, to, &self.reply);
+    }
 
     /// Registers a connection: replies and peers' data for this five-tuple go to `queue`.
     pub(crate) fn stream_opened(&mut self, five_tuple: FiveTuple, queue: Rc<StreamQueue>) {
@@ -24,15 +137,194 @@ impl Shard {
     /// Forgets a connection and ends its allocation.
     pub(crate) fn stream_closed(&mut self, five_tuple: FiveTuple) {
         self.streams.remove(&five_tuple);
+        let now = self.clock.now();
+        self.server.handle_client_closed(now, five_tuple);
+        self.finish(now);
     }
 
     /// Whether the client behind this five-tuple has proved itself and holds an allocation.
-    pub(crate) fn has_allocation(&self, _five_tuple: &FiveTuple) -> bool {
-        false
+    pub(crate) fn has_allocation(&self, five_tuple: &FiveTuple) -> bool {
+        self.server.has_allocation(five_tuple)
     }
 
-    /// The shard's counters.
-    pub(crate) fn counters_mut(&mut self) -> &mut RuntimeCounters {
-        &mut self.counters
+    /// Becomes readable when [`turns`](Self::turns) has something to do.
+    pub(super) fn readiness(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        self.epoll.watch()
+    }
+
+    /// A copy of all counters.
+    pub(super) fn snapshot(&self, streams: StreamCounters) -> ShardSnapshot {
+        ShardSnapshot {
+            core: self.server.counters().clone(),
+            runtime: RuntimeCounters { streams, ..self.counters.clone() },
+            allocations: self.server.allocations(),
+        }
+    }
+
+    /// Refuses new allocations from now on.
+    pub(super) fn start_drain(&mut self) {
+        self.server.start_drain();
+    }
+
+    /// Ends every allocation.
+    pub(super) fn close_all(&mut self) {
+        let now = self.clock.now();
+        self.server.close_all(now);
+        self.finish(now);
+    }
+
+    /// Serves ready sockets, a bounded number. Answers whether there may be more.
+    ///
+    /// # Errors
+    /// The epoll instance fails, which it has no reason to.
+    pub(super) fn turns(&mut self) -> io::Result<bool> {
+        for _ in 0..ROUNDS_MAX {
+            let events = self.epoll.fetch()?;
+            if events == 0 {
+                return Ok(false);
+            }
+            self.serve(events);
+        }
+        Ok(true)
+    }
+
+    fn serve(&mut self, events: usize) {
+        let now = self.clock.now();
+        let mut relays = 0;
+        for index in 0..events {
+            let Some(event) = self.epoll.event(index) else { return };
+            let id = event.token & u64::from(u32::MAX);
+            match event.token >> KIND_BIT {
+                LISTENER => self.receive_from_clients(now, ListenerId(u16::try_from(id).unwrap_or(u16::MAX))),
+                TIMER => self.deadline(now),
+                _ => relays += 1,
+            }
+        }
+        if relays > 0 {
+            self.serve_relays(now, events);
+        }
+        self.finish(now);
+    }
+
+    fn serve_relays(&mut self, now: Now, events: usize) {
+        let mut slot = 0;
+        for index in 0..events {
+            let Some(event) = self.epoll.event(index) else { return };
+            if event.token >> KIND_BIT != RELAY {
+                continue;
+            }
+            let relay = RelayId(u32::try_from(event.token).unwrap_or(u32::MAX));
+            if event.failed {
+                self.read_errors(now, relay);
+            }
+            if event.readable {
+                if slot == self.slots.count() {
+                    self.flush_to_clients(now);
+                    slot = 0;
+                }
+                slot += self.receive_from_peers(now, relay, slot);
+            }
+        }
+        self.flush_to_clients(now);
+    }
+
+    /// Hands ICMP errors to the core.
+    fn read_errors(&mut self, now: Now, relay: RelayId) {
+        for _ in 0..ERRORS_MAX {
+            let Some(socket) = self.relays.get(relay) else { return };
+            let error = match sys::read_error(socket) {
+                Ok(Some(error)) => error,
+                Ok(None) => return,
+                Err(_) => continue,
+            };
+            self.counters.icmp_errors += 1;
+            if let Some(icmp) = error.as_icmp() {
+                self.server.handle_icmp_error(now, relay, error.destination, icmp);
+            }
+        }
+    }
+
+    fn deadline(&mut self, now: Now) {
+        // Not being able to read it means that it has not fired.
+        if self.timer.acknowledge().is_ok() {
+            self.armed = None;
+            self.server.handle_deadline(now);
+        }
+    }
+
+    /// Does what the core wants done, and arms its deadline.
+    pub(super) fn finish(&mut self, now: Now) {
+        while let Some(output) = self.server.poll_output() {
+            self.perform(now, output);
+        }
+        let Some(deadline) = self.server.poll_deadline() else { return };
+        // A deadline that has moved away is left as it is: waking up early does no harm.
+        if self.armed.is_none_or(|armed| deadline < armed)
+            && self.timer.arm(deadline.since(now.monotonic)).is_ok()
+        {
+            self.armed = Some(deadline);
+        }
+    }
+
+    fn perform(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Bind { socket, address } => {
+                let token = (RELAY << KIND_BIT) | u64::from(socket.0);
+                let result = self.relays.bind(&self.epoll, socket, token, address);
+                self.server.relay_bound(now, socket, result);
+            }
+            Output::Close { socket } => {
+                // What was relayed before must leave from the right socket: the id may be used again at once.
+                self.flush_to_peers(now);
+                self.relays.close(socket);
+            }
+            Output::Send { to, message } => {
+                send_message(&self.listeners, &self.streams, &mut self.counters, to, &message);
+            }
+            // All users are known in memory: there is nowhere else to look.
+            Output::LookUp { id, .. } => self.server.key_found(now, id, None),
+            Output::Disconnect { client } => {
+                if let Some(queue) = self.streams.get(&client) {
+                    queue.close();
+                }
+            }
+            Output::Event(event) => events::log(now, &event),
+        }
+    }
+}
+
+impl sys::QueuedError {
+    /// The error as it is told to the client (RFC 8656 §11.5). What the kernel itself found too big to send
+    /// unfragmented is told as the router's answer would be.
+    fn as_icmp(&self) -> Option<IcmpError> {
+        let icmp = IcmpError { kind: self.kind, code: self.code, data: self.information };
+        match self.origin {
+            libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6 => Some(icmp),
+            libc::SO_EE_ORIGIN_LOCAL if self.errno == libc::EMSGSIZE => {
+                let (kind, code) = if self.destination.is_ipv4() { (3, 4) } else { (2, 0) };
+                Some(IcmpError { kind, code, data: self.information })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Sends a whole STUN message to a client of any transport.
+fn send_message(
+    listeners: &[Option<UdpSocket>],
+    streams: &HashMap<FiveTuple, Rc<StreamQueue>>,
+    counters: &mut RuntimeCounters,
+    to: FiveTuple,
+    message: &[u8],
+) {
+    if to.is_stream() {
+        if let Some(queue) = streams.get(&to) {
+            // A queue counts what it drops.
+            let _dropped = queue.push_answer(message);
+        }
+        return;
+    }
+    if let Some(Some(socket)) = listeners.get(usize::from(to.listener.0)) {
+        outbox::send_datagram(socket.as_fd(), to.client, message, counters);
     }
 }

@@ -3,8 +3,10 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
+
+use tokio::io::{Interest, unix::AsyncFd};
 
 use super::checked;
 
@@ -51,6 +53,14 @@ impl Epoll {
         Ok(())
     }
 
+    /// Registers the instance itself with the tokio runtime of this thread: it is readable when something in it is
+    /// ready.
+    pub(crate) fn watch(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        let descriptor = self.descriptor.try_clone()?;
+        // SAFETY: the descriptor is owned by the result, which neither closes nor replaces it before its end.
+        Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+    }
+
     /// Fetches what is ready now, without waiting. Answers how many there are.
     pub(crate) fn fetch(&mut self) -> io::Result<usize> {
         let capacity = libc::c_int::try_from(self.events.len()).unwrap_or(libc::c_int::MAX);
@@ -73,18 +83,6 @@ impl Epoll {
     }
 }
 
-impl AsRawFd for Epoll {
-    fn as_raw_fd(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
-    }
-}
-
-impl AsFd for Epoll {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-}
-
 impl std::fmt::Debug for Epoll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Epoll").field("descriptor", &self.descriptor).finish_non_exhaustive()
@@ -93,7 +91,7 @@ impl std::fmt::Debug for Epoll {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
+    use std::{net::UdpSocket, os::fd::AsFd};
 
     use super::*;
 

@@ -10,7 +10,7 @@ mod receive;
 mod send;
 mod timer;
 
-pub(crate) use epoll::{Epoll, Readiness};
+pub(crate) use epoll::Epoll;
 pub(crate) use error_queue::{QueuedError, read_error};
 pub(crate) use interfaces::interface_addresses;
 pub(crate) use limits::raise_descriptor_limit;

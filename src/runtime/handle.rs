@@ -1,0 +1,154 @@
+//! Reaching a running node from other threads.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::{
+    counters::RuntimeCounters,
+    tls::{TlsError, TlsStore},
+};
+use crate::turn::Counters;
+
+/// How long a shard may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the number of allocations is asked for while waiting for them to end.
+const DRAIN_POLL: Duration = Duration::from_millis(200);
+
+/// What a shard is told between two batches.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Answer with all counters.
+    Snapshot(oneshot::Sender<ShardSnapshot>),
+    /// Refuse new allocations.
+    Drain,
+    /// Close everything and end.
+    Shutdown,
+}
+
+/// Reaches a running node from any thread.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    shared: Arc<HandleShared>,
+}
+
+/// What all handles of a node share.
+#[derive(Debug)]
+pub(super) struct HandleShared {
+    shards: Vec<UnboundedSender<Command>>,
+    tls: Option<Arc<TlsStore>>,
+    draining: AtomicBool,
+}
+
+impl HandleShared {
+    /// A handle to the shards behind these channels.
+    pub(super) const fn new(shards: Vec<UnboundedSender<Command>>, tls: Option<Arc<TlsStore>>) -> Self {
+        Self { shards, tls, draining: AtomicBool::new(false) }
+    }
+}
+
+impl NodeHandle {
+    pub(super) fn new(shared: HandleShared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The counters of every shard, without touching the path of a packet. Takes at most a second: a shard that does
+    /// not answer in time is `None`. Needs a tokio runtime with time.
+    pub async fn snapshot(&self) -> Snapshot {
+        // All are asked before the first is waited for.
+        let asked: Vec<_> = self
+            .shared
+            .shards
+            .iter()
+            .map(|shard| {
+                let (answer, asked) = oneshot::channel();
+                shard.send(Command::Snapshot(answer)).ok().map(|()| asked)
+            })
+            .collect();
+        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        let mut shards = Vec::with_capacity(asked.len());
+        for answer in asked {
+            let Some(answer) = answer else {
+                shards.push(None);
+                continue;
+            };
+            let answer = tokio::time::timeout_at(deadline, answer).await;
+            shards.push(answer.ok().and_then(Result::ok));
+        }
+        Snapshot { shards }
+    }
+
+    /// Reads the certificate again; on failure the one in use stays.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn reload_certificates(&self) -> Result<(), TlsError> {
+        self.shared.tls.as_ref().ok_or(TlsError::NotConfigured)?.reload()
+    }
+
+    /// Refuses new allocations from now on; running ones may be refreshed.
+    pub fn drain(&self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        self.tell_all(|| Command::Drain);
+    }
+
+    /// Whether [`drain`](Self::drain) was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
+    /// Drains, and waits until there is no allocation any more, at most for `timeout`. Answers how many are left.
+    pub async fn drained(&self, timeout: Duration) -> usize {
+        self.drain();
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            let left = self.allocations().await;
+            if left == 0 || tokio::time::Instant::now() + DRAIN_POLL > deadline {
+                return left;
+            }
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+
+    /// Closes every allocation and connection and ends the shards.
+    pub fn shutdown(&self) {
+        self.tell_all(|| Command::Shutdown);
+    }
+
+    /// How many allocations there are, as far as shards answer.
+    pub async fn allocations(&self) -> usize {
+        self.snapshot().await.shards.iter().flatten().map(|shard| shard.allocations).sum()
+    }
+
+    fn tell_all(&self, command: impl Fn() -> Command) {
+        for shard in &self.shared.shards {
+            // A shard that has ended needs no telling.
+            let _ended = shard.send(command());
+        }
+    }
+}
+
+/// Counters of every shard at one point in time.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By shard; `None` did not answer in time.
+    pub shards: Vec<Option<ShardSnapshot>>,
+}
+
+/// Counters of one shard.
+#[derive(Clone, Debug, Default)]
+pub struct ShardSnapshot {
+    /// What the core counted.
+    pub core: Counters,
+    /// What the sockets counted.
+    pub runtime: RuntimeCounters,
+    /// Allocations now.
+    pub allocations: usize,
+}
