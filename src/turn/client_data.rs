@@ -53,8 +53,7 @@ impl Server {
             | SendIndicationError::Unknown { .. }
             | SendIndicationError::NoPeer
             | SendIndicationError::Peer(_)
-            | SendIndicationError::NoData
-            | _ => DropReason::MalformedIndication,
+            | SendIndicationError::NoData => DropReason::MalformedIndication,
         })?;
         let slot = self.allocations.find(from).ok_or(DropReason::NoAllocation)?;
         let allocation = self.allocations.get(slot).ok_or(DropReason::NoAllocation)?;
