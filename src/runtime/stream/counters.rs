@@ -29,6 +29,23 @@ pub struct StreamCounters {
     pub pauses: u64,
 }
 
+impl StreamCounters {
+    /// Adds the counts of another shard.
+    pub fn merge(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.refused.merge(&other.refused);
+        self.accept_failures.merge(&other.accept_failures);
+        self.open.merge(&other.open);
+        self.closed.merge(&other.closed);
+        self.handshakes += other.handshakes;
+        self.messages += other.messages;
+        self.queue_full_datagrams += other.queue_full_datagrams;
+        self.queue_full_bytes += other.queue_full_bytes;
+        self.answers_dropped += other.answers_dropped;
+        self.pauses += other.pauses;
+    }
+}
+
 /// Why an accepted connection was closed before anything was read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StreamRefusal {
