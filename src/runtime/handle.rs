@@ -12,7 +12,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     counters::RuntimeCounters,
-    tls::{TlsError, TlsStore},
+    tls::{CertificateStatus, TlsError, TlsStore},
 };
 use crate::turn::Counters;
 
@@ -81,7 +81,7 @@ impl NodeHandle {
             let answer = tokio::time::timeout_at(deadline, answer).await;
             shards.push(answer.ok().and_then(Result::ok));
         }
-        Snapshot { shards }
+        Snapshot { shards, certificate: self.shared.tls.as_ref().map(|store| store.status()) }
     }
 
     /// Reads the certificate again; on failure the one in use stays.
@@ -140,6 +140,8 @@ impl NodeHandle {
 pub struct Snapshot {
     /// By shard; `None` did not answer in time.
     pub shards: Vec<Option<ShardSnapshot>>,
+    /// The certificate of the TLS listeners; `None`: TLS is not spoken.
+    pub certificate: Option<CertificateStatus>,
 }
 
 /// Counters of one shard.

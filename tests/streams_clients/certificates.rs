@@ -28,6 +28,8 @@ fn new_connections_see_the_new_certificate_and_old_ones_go_on() {
         assert_ne!(certificate(&old.stream), new);
         assert_eq!(certificate(&second), new);
         old.refresh(600).await;
+        let status = node.handle().snapshot().await.certificate.unwrap();
+        assert_eq!((status.reloads, status.reload_failures), (1, 0));
     });
 }
 
@@ -54,6 +56,8 @@ fn a_broken_file_keeps_the_old_certificate_and_is_named() {
         assert!(matches!(error, TlsError::CertificateDamaged { .. }));
         assert!(error.to_string().contains(path.to_str().unwrap()));
         assert_eq!(certificate(&connect_tls(&node, node.ipv4()).await), before);
+        let status = node.handle().snapshot().await.certificate.unwrap();
+        assert_eq!((status.reloads, status.reload_failures), (0, 1));
         node.authority().replace(&path, &whole);
         node.handle().reload_certificates().unwrap();
         assert_eq!(certificate(&connect_tls(&node, node.ipv4()).await), before);
