@@ -10,7 +10,7 @@ pub const fn is_comprehension_required(attribute: u16) -> bool {
 
 /// MAPPED-ADDRESS: the reflexive address, in the clear (RFC 8489 §14.1).
 pub const MAPPED_ADDRESS: u16 = 0x0001;
-/// USERNAME: up to 508 bytes of UTF-8 (RFC 8489 §14.3).
+/// USERNAME: up to 508 bytes of UTF-8, 763 from old senders (RFC 8489 §14.3).
 pub const USERNAME: u16 = 0x0006;
 /// MESSAGE-INTEGRITY: HMAC-SHA1 over what precedes it, 20 bytes (RFC 8489 §14.5).
 pub const MESSAGE_INTEGRITY: u16 = 0x0008;

@@ -97,3 +97,32 @@ fn verify(expected: &[u8], value: &[u8]) -> Result<(), IntegrityError> {
         Err(IntegrityError::Mismatch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{IntegrityError, IntegrityKey};
+
+    #[test]
+    fn a_key_takes_144_bytes_whatever_its_length() {
+        assert_eq!(size_of::<IntegrityKey>(), 144);
+    }
+
+    #[test]
+    fn keys_of_every_length_give_the_hmac_of_rfc_2104() {
+        use hmac::{Hmac, KeyInit, Mac};
+        let mut message = [0x5A; 60];
+        message[2..4].copy_from_slice(&(40_u16 + 24).to_be_bytes());
+        for length in [0, 1, 16, 32, 63, 64, 65, 128, 500] {
+            let key = vec![0xA5; length];
+            let mut expected = Hmac::<sha1::Sha1>::new_from_slice(&key).unwrap();
+            expected.update(&message);
+            let expected = expected.finalize().into_bytes();
+            let ours = IntegrityKey::new(&key);
+            assert_eq!(ours.hmac_sha1(&message), expected[..], "{length} bytes");
+            assert_eq!(ours.verify_sha1(&message, &expected), Ok(()));
+            assert_eq!(ours.verify_sha1(&message, &expected[..19]), Err(IntegrityError::Mismatch));
+            assert_eq!(ours.verify_sha1(&message, &[]), Err(IntegrityError::Mismatch));
+            assert_eq!(ours.verify_sha256(&message, &[]), Err(IntegrityError::Mismatch));
+        }
+    }
+}

@@ -139,8 +139,9 @@ pub fn error_code(value: &[u8]) -> Result<(u16, &str), AttributeError> {
 /// How long REALM, NONCE, SOFTWARE and reason phrases may be, in bytes, for a receiver (RFC 8489 §14.8 to §14.14).
 pub const TEXT_BYTES_MAX: usize = 763;
 
-/// How long USERNAME may be, in bytes (RFC 8489 §14.3). The 513 of RFC 5389 are not more than clients send.
-pub const USERNAME_BYTES_MAX: usize = 508;
+/// How long USERNAME may be, in bytes, for a receiver: senders stop at 508, those of RFC 5389 did not
+/// (RFC 8489 §14.3).
+pub const USERNAME_BYTES_MAX: usize = 763;
 
 /// Decodes text of at most `max_bytes`: USERNAME, REALM, NONCE, SOFTWARE.
 ///
