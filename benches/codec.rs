@@ -233,11 +233,11 @@ impl Bench {
         print("Allocate in, integrity checked: precomputed", precomputed, theirs, others);
     }
 
-    /// The best of many repeats of some milliseconds each.
+    /// The best of many repeats, each short enough to fit between two interruptions.
     fn cost<T>(&self, mut operation: impl FnMut() -> T) -> Cost {
         let (allocations, _) = allocations_during(&mut operation);
         let (repeats, length) =
-            if self.thorough { (60, Duration::from_millis(5)) } else { (1, Duration::from_micros(50)) };
+            if self.thorough { (1000, Duration::from_micros(300)) } else { (1, Duration::from_micros(50)) };
         let mut rounds = 1_u32;
         let mut best = f64::INFINITY;
         let mut repeat = 0;
