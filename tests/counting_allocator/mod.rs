@@ -1,6 +1,7 @@
 //! An allocator that counts what each thread asks of it.
 
-#![allow(unsafe_code)]
+// Not everybody who counts uses all of it.
+#![allow(dead_code, unsafe_code)]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -17,26 +18,38 @@ pub(crate) fn allocations_during<T>(work: impl FnOnce() -> T) -> (u64, T) {
     (ALLOCATIONS.get() - before, done)
 }
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+/// The bytes that the current thread has allocated and not freed; negative if it freed those of others.
+pub(crate) fn bytes_held() -> i64 {
+    HELD.get()
 }
 
-// SAFETY: every call is passed on to the system's allocator unchanged; the counter neither allocates nor has a
-// destructor, so it may be touched at any time.
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+    static HELD: Cell<i64> = const { Cell::new(0) };
+}
+
+fn count(allocations: u64, bytes: i64) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + allocations);
+    HELD.set(HELD.get() + bytes);
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged; the counters neither allocate nor have
+// a destructor, so they may be touched at any time.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        count(1, layout.size() as i64);
         // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        count(1, size as i64 - layout.size() as i64);
         // SAFETY: the caller keeps the contract of `GlobalAlloc::realloc`, and the pointer came from `System`.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as i64));
         // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`, and the pointer came from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }

@@ -1,0 +1,53 @@
+//! What holds after every step, and when all is over.
+
+use iceway::turn::Server;
+
+use crate::world::World;
+
+/// Nothing lives longer than this after the last request: the longest lifetimes, one after another.
+const SILENCE_MILLISECONDS: u64 = 3 * 3_600_000;
+
+impl World {
+    pub(crate) fn assert_invariants(&self) {
+        for server in &self.servers {
+            server.check_invariants();
+        }
+        let sure = self.model.allocations.iter().filter(|(_, live)| live.valid.is_sure(self.now));
+        for (five_tuple, live) in sure {
+            assert!(
+                self.servers[self.shard(five_tuple)].has_allocation(five_tuple),
+                "{five_tuple:?} lost {live:?}"
+            );
+        }
+        let Self { tally, model, .. } = self;
+        assert_eq!(tally.inputs, tally.replies + tally.relayed + tally.pending + tally.dropped);
+        let settled = tally.late_answers + tally.dropped_late + model.abandoned;
+        assert_eq!(tally.pending, settled + model.waiting() as u64);
+        let total = |count: fn(&Server) -> u64| self.servers.iter().map(count).sum::<u64>();
+        let responses = total(|server| server.counters().responses.iter().map(|(_, _, count)| count).sum());
+        assert_eq!(responses, tally.replies + tally.late_answers, "each answer is counted once");
+        assert_eq!(total(|server| server.counters().to_peers.datagrams), tally.relayed);
+        assert_eq!(total(|server| server.counters().to_clients.datagrams), tally.to_clients);
+    }
+
+    /// Everybody falls silent; what is on its way arrives, and everything runs out.
+    pub(crate) fn finish(&mut self) {
+        self.is_over = true;
+        let end = self.now + SILENCE_MILLISECONDS;
+        while self.step() {
+            assert!(self.now < end, "something does not end: {:?}", self.servers[0].poll_deadline());
+        }
+        assert_eq!(self.model.waiting(), 0, "every request has been answered");
+        assert_eq!(self.sockets.len(), 0, "every relay socket is closed");
+        for server in &self.servers {
+            let counters = server.counters();
+            assert_eq!((server.allocations(), server.poll_deadline()), (0, None));
+            assert_eq!((counters.allocations.total(), counters.permissions, counters.channels), (0, 0, 0));
+            assert_eq!(counters.created.total(), counters.closed.total());
+        }
+        let ports = &self.shared.ports;
+        let in_use: usize = ports.addresses().map(|ip| ports.in_use(ip)).sum();
+        assert_eq!((in_use, self.shared.quotas.total()), (0, 0), "ports and quotas are given back");
+        assert!(self.model.allocations.values().all(|live| !live.valid.is_sure(self.now)));
+    }
+}
