@@ -9,6 +9,7 @@ mod browser;
 mod first_run;
 mod hostile;
 mod lifecycle;
+mod metrics;
 mod nat;
 mod pressure;
 mod stunclient;
