@@ -44,10 +44,10 @@ fn mangled_requests_from_the_clients_own_address_change_nothing() {
     let mut victim = Victim::new();
     let before = victim.server.process.resident_bytes();
     let mut random = Random::new();
-    let requests = victim.requests();
+    let requests: Vec<Vec<u8>> = victim.requests().into_iter().map(without_fingerprint).collect();
     for _ in 0..DATAGRAMS / 3 {
         let mut datagram = random.one_of(&requests).clone();
-        // Behind the header every bit is under the message's integrity or fingerprint.
+        // Every bit behind the header is under the message's integrity.
         let bit = random.below(8 * (datagram.len() - 20)) + 8 * 20;
         datagram[bit / 8] ^= 1 << (bit % 8);
         drop(victim.client.socket().send(&datagram));
@@ -111,6 +111,14 @@ fn fragments_on_streams_change_nothing() {
     victim.is_unharmed(before);
     drop(lingering);
     victim.until_no_stream_is_left(descriptors);
+}
+
+/// What a FINGERPRINT would catch, the integrity must catch alone.
+fn without_fingerprint(mut request: Vec<u8>) -> Vec<u8> {
+    request.truncate(request.len() - 8);
+    let length = u16::try_from(request.len() - 20).unwrap();
+    request[2..4].copy_from_slice(&length.to_be_bytes());
+    request
 }
 
 /// A server with one client that has a channel to a peer.

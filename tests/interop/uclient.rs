@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::server::{SECRET, USER, time_limited_password};
-use crate::support::{Process, Server, Setup, Tool, ports};
+use crate::support::{Client, Process, Server, Setup, Tool, ports};
 
 /// A run takes 2 to 7 seconds, 16 over TLS; the rest is for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -124,10 +124,19 @@ fn clients_of_this_server_reach_each_other_under_the_default_policy() {
 }
 
 #[test]
-fn a_loopback_peer_is_denied_under_the_default_policy() {
+fn services_of_the_machine_itself_are_out_of_reach_under_the_default_policy() {
     let scene = Scene::with(Setup::default().with("protocol.legacy_channel_numbers", true));
+    // The peer sits on the relay's own address, where only relay ports are legal peers. The client sends all the same.
     let run = scene.run("-c", &by_secret(SECRET));
-    assert!(run.output.contains("403"), "{}", run.output);
+    assert_eq!(counts(&run), Some((MESSAGES, 0)), "{}", run.output);
+    let own_address = ["reason=\"own_address\""];
+    assert!(scene.server.metric("iceway_datagrams_dropped_total", &own_address) >= MESSAGES as f64);
+
+    let mut client = Client::new(scene.server.address());
+    client.allocate().unwrap();
+    for denied in ["127.0.0.2", "10.0.0.1", "169.254.169.254", "0.0.0.0"] {
+        assert_eq!(client.permit(denied.parse().unwrap()), Err(403), "{denied}");
+    }
 }
 
 /// A server and an echo peer.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use super::{Authority, Process, ports};
 
 /// The secret of time-limited credentials that every server here has.
-pub(crate) const SECRET: &str = "interop-secret";
+pub(crate) const SECRET: &str = "interop-secret-of-32-characters!";
 /// The realm of every server here.
 pub(crate) const REALM: &str = "interop.test";
 /// The static user and its password.
@@ -62,6 +63,7 @@ impl Server {
         let (port, tls_port, http_port) = (ports::free_port(), ports::free_port(), ports::free_port());
         let users = directory.path().join("users");
         std::fs::write(&users, format!("{}:{}\n", USER.0, USER.1)).unwrap();
+        std::fs::set_permissions(&users, PermissionsExt::from_mode(0o600)).unwrap();
         let mut keys = usual_keys([port, tls_port, http_port], &authority, &users);
         keys.extend(setup.0);
         let http = keys["http.listen"].trim_matches('"').parse().unwrap();
