@@ -14,12 +14,9 @@ pub(crate) struct Arguments {
     /// A look at everything in a minute: one short round.
     #[arg(long)]
     quick: bool,
-    /// Run only scenarios whose name begins with this; may be repeated.
+    /// Run only scenarios whose name begins with this (an unknown one lists them all); may be repeated.
     #[arg(long = "scenario", value_name = "NAME")]
     pub(crate) scenarios: Vec<String>,
-    /// Print the names of all scenarios and end.
-    #[arg(long)]
-    pub(crate) list: bool,
     /// Rounds; in each, both servers run every measurement of a scenario.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,

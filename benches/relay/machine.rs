@@ -31,12 +31,12 @@ pub(crate) fn check(arguments: &Arguments) -> Result<Programs> {
         bail!("{processors} processor: one for the server and one for the load are needed");
     }
     for (program, package) in [("ip", "iproute2"), ("ethtool", "ethtool")] {
-        find(Path::new(program)).with_context(|| missing(program, package))?;
+        find(Path::new(program)).with_context(|| missing(Path::new(program), package))?;
     }
     let servers = arguments.servers();
     let coturn = match find(&arguments.coturn) {
         Some(path) => path,
-        None if servers.contains(&Kind::Coturn) => bail!(missing("turnserver", "coturn")),
+        None if servers.contains(&Kind::Coturn) => bail!(missing(&arguments.coturn, "coturn")),
         None => arguments.coturn.clone(),
     };
     let iceway = arguments.iceway.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_iceway")));
@@ -100,7 +100,8 @@ impl Drop for Priority {
     }
 }
 
-fn missing(program: &str, package: &str) -> String {
+fn missing(program: &Path, package: &str) -> String {
+    let program = program.display();
     format!("`{program}` is not installed: apt-get install --no-install-recommends {package}")
 }
 

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let programs = machine::check(arguments)?;
+    let scenarios = scenario::chosen(arguments)?;
     let head = machine::describe(&programs)?;
     let _priority = machine::Priority::raise();
     let topology = Topology::new()?;
@@ -43,7 +44,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let bench = Bench { arguments, programs, topology };
     let mut out = std::io::stdout();
     write!(out, "{head}")?;
-    for scenario in scenario::chosen(arguments)? {
+    for scenario in scenarios {
         write!(out, "\n{}", scenario.run(&bench)?)?;
         out.flush()?;
     }

@@ -48,9 +48,6 @@ impl Scenario {
 /// When it asks for one that does not exist; names those that do.
 pub(crate) fn chosen(arguments: &Arguments) -> Result<Vec<Scenario>> {
     let names: Vec<_> = all().iter().map(Scenario::name).collect();
-    if arguments.list {
-        bail!("the scenarios are {}", names.join(", "));
-    }
     for wanted in &arguments.scenarios {
         if !names.iter().any(|name| name.starts_with(wanted.as_str())) {
             bail!("no scenario `{wanted}`; there are {}", names.join(", "));
