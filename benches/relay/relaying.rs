@@ -24,50 +24,45 @@ pub(crate) struct Relaying {
     pub(crate) aim: Option<f64>,
 }
 
-/// A server with its open flows and what was measured so far, per pace.
-struct Contender {
-    kind: Kind,
-    server: Server,
-    flows: Flows,
-    outcomes: Vec<Vec<Outcome>>,
-}
+/// What was measured, by server in the order of [`Kind::ALL`], then by pace.
+type Outcomes = [Vec<Vec<Outcome>>; 2];
 
 impl Relaying {
-    /// Runs both servers in turn, as many rounds as asked.
+    /// Runs both servers in turn, as many rounds as asked. Only one lives at a time: sockets that ask for merged
+    /// datagrams make the kernel do more for everybody's.
     pub(crate) fn run(&self, bench: &Bench<'_>) -> Result<Comparison> {
         bench.topology.set_wire(self.wire)?;
         bench.topology.set_moderation(self.moderation)?;
-        let mut contenders = Vec::new();
-        for kind in bench.arguments.servers() {
-            let server = Server::start(kind, &bench.programs, &bench.topology)?;
-            let flows = Flows::open(&bench.topology, server.address(), self.flows, self.shape)
-                .with_context(|| format!("{}: {kind}", self.name))?;
-            contenders.push(Contender { kind, server, flows, outcomes: vec![Vec::new(); self.paces.len()] });
-        }
+        let mut outcomes = Kind::ALL.map(|_| vec![Vec::new(); self.paces.len()]);
+        let mut order = [0, 1];
         for _ in 0..bench.arguments.rounds() {
-            for (index, pace) in self.paces.iter().enumerate() {
-                for contender in &mut contenders {
-                    let meter = contender.server.meter();
-                    let outcome = contender.flows.run(*pace, bench.arguments.span(), &meter);
-                    let outcome = outcome.with_context(|| format!("{}: {}", self.name, contender.kind))?;
-                    contender.outcomes[index].push(outcome);
+            for index in order {
+                let kind = Kind::ALL[index];
+                if bench.arguments.servers().contains(&kind) {
+                    let measured = self.measure(bench, kind, &mut outcomes[index]);
+                    measured.with_context(|| format!("{}: {kind}", self.name))?;
                 }
             }
             // Whoever went first goes last.
-            contenders.reverse();
+            order.reverse();
         }
-        Ok(self.compare(&contenders))
+        Ok(self.compare(&outcomes))
     }
 
-    fn compare(&self, contenders: &[Contender]) -> Comparison {
+    fn measure(&self, bench: &Bench<'_>, kind: Kind, outcomes: &mut [Vec<Outcome>]) -> Result<()> {
+        let server = Server::start(kind, &bench.programs, &bench.topology)?;
+        let mut flows = Flows::open(&bench.topology, server.address(), self.flows, self.shape)?;
+        for (pace, outcomes) in self.paces.iter().zip(outcomes) {
+            outcomes.push(flows.run(*pace, bench.arguments.span(), &server.meter())?);
+        }
+        Ok(())
+    }
+
+    fn compare(&self, outcomes: &Outcomes) -> Comparison {
         let mut comparison = Comparison::new(self.name, self.about);
         for (index, pace) in self.paces.iter().enumerate() {
-            let of = |kind| {
-                let contender = contenders.iter().find(|contender| contender.kind == kind);
-                contender.map_or(&[][..], |contender| contender.outcomes[index].as_slice())
-            };
             comparison.section(&self.describe(*pace));
-            self.add_rows(&mut comparison, *pace, Kind::ALL.map(of));
+            self.add_rows(&mut comparison, *pace, outcomes.each_ref().map(|of| of[index].as_slice()));
         }
         comparison
     }

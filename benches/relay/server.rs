@@ -17,6 +17,8 @@ use crate::{
     topology::{LISTEN, PEER, RELAY, SERVER_PROCESSOR, Topology},
 };
 
+const PORT: u16 = 3478;
+const RELAY_PORTS: (u16, u16) = (20_000, 59_999);
 /// What coturn asks for on its listening socket, compiled in.
 const LISTEN_BUFFER_BYTES: usize = 2 << 20;
 const START_WAIT: Duration = Duration::from_secs(10);
@@ -31,21 +33,6 @@ pub(crate) enum Kind {
 impl Kind {
     /// In the order they are reported.
     pub(crate) const ALL: [Self; 2] = [Self::Iceway, Self::Coturn];
-
-    fn port(self) -> u16 {
-        match self {
-            Self::Iceway => 3478,
-            Self::Coturn => 3480,
-        }
-    }
-
-    /// Relay ports: apart, as both servers run at the same time.
-    fn relay_ports(self) -> (u16, u16) {
-        match self {
-            Self::Iceway => (20_000, 39_999),
-            Self::Coturn => (40_000, 59_999),
-        }
-    }
 }
 
 impl fmt::Display for Kind {
@@ -88,7 +75,7 @@ impl Server {
         let child = command.spawn().with_context(|| format!("starting {kind}: {command:?}"))?;
         let mut server = Self {
             child,
-            address: SocketAddr::new(IpAddr::V4(LISTEN), kind.port()),
+            address: SocketAddr::new(IpAddr::V4(LISTEN), PORT),
             receive_threads: topology.receive_threads().to_vec(),
         };
         server.wait_until_ready(topology).with_context(|| format!("{kind} (output in {})", log.display()))?;
@@ -133,13 +120,13 @@ impl Drop for Server {
 }
 
 fn iceway(program: &Path) -> Result<Command> {
-    let (port_min, port_max) = Kind::Iceway.relay_ports();
+    let (port_min, port_max) = RELAY_PORTS;
     let users = scratch("users")?;
     fs::write(&users, format!("{USER}:{PASSWORD}\n"))?;
     let configuration = format!(
         r#"
 [listen]
-udp = ["{LISTEN}:{listen_port}"]
+udp = ["{LISTEN}:{PORT}"]
 tcp = []
 tls = []
 [relay]
@@ -157,7 +144,6 @@ socket_buffer_bytes = {LISTEN_BUFFER_BYTES}
 [log]
 level = "warn"
 "#,
-        listen_port = Kind::Iceway.port(),
         users = users.display(),
     );
     let path = scratch("iceway.toml")?;
@@ -170,12 +156,12 @@ level = "warn"
 /// One relay thread, no database, no TLS, no TCP, no command-line interface, no log; static user, no quotas. Its
 /// socket buffers are compiled in (see README).
 fn coturn(program: &Path) -> Command {
-    let (port_min, port_max) = Kind::Coturn.relay_ports();
+    let (port_min, port_max) = RELAY_PORTS;
     let mut command = Command::new(program);
     command.args(["-n", "-m", "1", "--lt-cred-mech", "--no-tls", "--no-dtls", "--no-tcp", "--no-cli"]);
     command.args(["--no-stdout-log", "--simple-log", "--log-file", "/dev/null"]);
     command.args(["--listening-ip", &LISTEN.to_string(), "--relay-ip", &RELAY.to_string()]);
-    command.args(["--listening-port", &Kind::Coturn.port().to_string()]);
+    command.args(["--listening-port", &PORT.to_string()]);
     command.args(["--min-port", &port_min.to_string(), "--max-port", &port_max.to_string()]);
     command.args(["--realm", REALM, "--user", &format!("{USER}:{PASSWORD}")]);
     command.args(["--pidfile", "/dev/null"]);
