@@ -24,8 +24,8 @@ pub enum ChannelDataError {
         /// What is there.
         number: u16,
     },
-    /// The length field claims more than there is, or there is more than padding behind the payload.
-    #[error("the length field says {claimed}, but {actual} bytes follow the header")]
+    /// The length field claims more than there is.
+    #[error("the length field says {claimed}, but only {actual} bytes follow the header")]
     Length {
         /// The length field.
         claimed: usize,
@@ -44,7 +44,7 @@ pub const fn channel_data_header(number: u16, payload_bytes: u16) -> [u8; 4] {
 }
 
 /// Reads ChannelData from a datagram, or from a frame of a stream: the channel number (0x4000 to 0x7FFF) and where the
-/// payload is. Up to three bytes of padding may follow it.
+/// payload is. What follows it is padding: RFC 8656 §12.6 discards a datagram only if it is too short.
 ///
 /// # Errors
 /// [`ChannelDataError`].
@@ -58,8 +58,7 @@ pub fn parse_channel_data(datagram: &[u8]) -> Result<(u16, Range<usize>), Channe
         return Err(ChannelDataError::Number { number });
     }
     let claimed = usize::from(u16::from_be_bytes([head[2], head[3]]));
-    // Wraps to a large number if there are too few.
-    if rest.len().wrapping_sub(claimed) > 3 {
+    if claimed > rest.len() {
         return Err(ChannelDataError::Length { claimed, actual: rest.len() });
     }
     Ok((number, 4..4 + claimed))
