@@ -1,6 +1,7 @@
 //! Reaching a running node from other threads.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,9 +13,14 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
 use super::{
     counters::RuntimeCounters,
+    reload::{Fixed, Rules},
     tls::{CertificateStatus, TlsError, TlsStore},
 };
-use crate::turn::Counters;
+use crate::{
+    config::Config,
+    credentials::DirectoryError,
+    turn::{Counters, Shared},
+};
 
 /// How long a shard may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,6 +32,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(200);
 pub(super) enum Command {
     /// Answer with all counters.
     Snapshot(oneshot::Sender<ShardSnapshot>),
+    /// Take over new options, users and rules.
+    Reload(Rules),
     /// Refuse new allocations.
     Drain,
     /// Close everything and end.
@@ -44,12 +52,27 @@ pub(super) struct HandleShared {
     shards: Vec<UnboundedSender<Command>>,
     tls: Option<Arc<TlsStore>>,
     draining: AtomicBool,
+    fixed: Fixed,
+    core: Arc<Shared>,
 }
 
 impl HandleShared {
     /// A handle to the shards behind these channels.
-    pub(super) const fn new(shards: Vec<UnboundedSender<Command>>, tls: Option<Arc<TlsStore>>) -> Self {
-        Self { shards, tls, draining: AtomicBool::new(false) }
+    pub(super) const fn new(
+        shards: Vec<UnboundedSender<Command>>,
+        tls: Option<Arc<TlsStore>>,
+        fixed: Fixed,
+        core: Arc<Shared>,
+    ) -> Self {
+        Self { shards, tls, draining: AtomicBool::new(false), fixed, core }
+    }
+
+    fn relay_ports(&self) -> Vec<RelayPorts> {
+        let ports = &self.core.ports;
+        ports
+            .addresses()
+            .map(|ip| RelayPorts { ip, in_use: ports.in_use(ip), free: ports.free(ip) })
+            .collect()
     }
 }
 
@@ -81,7 +104,22 @@ impl NodeHandle {
             let answer = tokio::time::timeout_at(deadline, answer).await;
             shards.push(answer.ok().and_then(Result::ok));
         }
-        Snapshot { shards, certificate: self.shared.tls.as_ref().map(|store| store.status()) }
+        Snapshot {
+            shards,
+            relay_ports: self.shared.relay_ports(),
+            certificate: self.shared.tls.as_ref().map(|tls| tls.status()),
+        }
+    }
+
+    /// Takes over users, secrets, peer policy, limits, lifetimes and bandwidth of `config`; what was bound at the start
+    /// stays. Live allocations are judged by the new rules at once.
+    ///
+    /// # Errors
+    /// The users or secrets cannot be used; then nothing changes.
+    pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
+        let rules = self.shared.fixed.rules(config)?;
+        self.tell_all(|| Command::Reload(rules.clone()));
+        Ok(())
     }
 
     /// Reads the certificate again; on failure the one in use stays.
@@ -140,8 +178,21 @@ impl NodeHandle {
 pub struct Snapshot {
     /// By shard; `None` did not answer in time.
     pub shards: Vec<Option<ShardSnapshot>>,
-    /// The certificate of the TLS listeners; `None`: TLS is not spoken.
+    /// By relay address.
+    pub relay_ports: Vec<RelayPorts>,
+    /// The certificate in use, if there is one.
     pub certificate: Option<CertificateStatus>,
+}
+
+/// How many ports of the relay range are taken on one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RelayPorts {
+    /// The local address.
+    pub ip: IpAddr,
+    /// Taken.
+    pub in_use: usize,
+    /// Not taken.
+    pub free: usize,
 }
 
 /// Counters of one shard.

@@ -13,6 +13,7 @@ mod listen;
 mod node;
 mod outbox;
 mod relay_sockets;
+mod reload;
 mod runs;
 mod shard;
 mod shard_thread;
@@ -23,7 +24,7 @@ mod to_client;
 mod to_peer;
 
 pub use counters::RuntimeCounters;
-pub use handle::{NodeHandle, ShardSnapshot, Snapshot};
+pub use handle::{NodeHandle, RelayPorts, ShardSnapshot, Snapshot};
 pub use node::{Listening, Node, StartError};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
 pub use tls::{CertificateStatus, TlsError};

@@ -7,6 +7,7 @@ use super::{
     clock::{Clock, SystemRandom},
     handle::{HandleShared, NodeHandle},
     listen::{self, ShardListeners},
+    reload::{Fixed, Rules},
     shard_thread::{self, ShardSetup},
     stream::StreamAdmission,
     sys,
@@ -14,11 +15,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    credentials::{Directory, DirectoryError},
-    turn::{
-        self, NonceKey, Options, PeerPolicy, Ports, Random as _, RelayAddress, Setup, Shared, TotalBudget,
-        Transport,
-    },
+    credentials::DirectoryError,
+    turn::{self, NonceKey, Ports, Random as _, RelayAddress, Setup, Shared, TotalBudget, Transport},
 };
 
 /// A running relay: one thread per shard.
@@ -96,9 +94,12 @@ impl Node {
         let (listening, listeners) = listen::bind_all(&wanted, shards, config.runtime.socket_buffer_bytes)?;
         let ips: Vec<_> = listening.iter().map(|one| one.address.ip()).collect();
         let relay_addresses = addresses::relay_addresses(&config.relay, &ips);
-        let options =
-            config.options(listening.iter().map(|one| one.address).collect(), relay_addresses.clone());
-        let cores = CoreParts::new(config, options, &interfaces)?;
+        let fixed = Fixed {
+            listeners: listening.iter().map(|one| one.address).collect(),
+            relay_addresses: relay_addresses.clone(),
+            interfaces,
+        };
+        let cores = CoreParts::new(config, &fixed)?;
 
         let admission = Arc::new(StreamAdmission::new(&config.streams));
         let clock = Clock::start();
@@ -120,7 +121,7 @@ impl Node {
             threads.push(thread);
             commands.push(sender);
         }
-        let handle = NodeHandle::new(HandleShared::new(commands, tls));
+        let handle = NodeHandle::new(HandleShared::new(commands, tls, fixed, Arc::clone(&cores.shared)));
         Ok(Self { listening, relay_addresses, handle, threads })
     }
 
@@ -154,35 +155,32 @@ impl Node {
 
 /// What the cores of all shards are made of.
 struct CoreParts {
-    options: Arc<Options>,
-    directory: Arc<Directory>,
-    policy: Arc<PeerPolicy>,
+    rules: Rules,
     shared: Arc<Shared>,
     nonce_key: NonceKey,
 }
 
 impl CoreParts {
-    fn new(config: &Config, options: Options, interfaces: &[std::net::IpAddr]) -> Result<Self, StartError> {
-        let locals: Vec<_> = options.relay_addresses.iter().map(|address| address.local).collect();
+    fn new(config: &Config, fixed: &Fixed) -> Result<Self, StartError> {
+        let locals: Vec<_> = fixed.relay_addresses.iter().map(|address| address.local).collect();
         let mut nonce_secret = [0; 32];
         SystemRandom::new().fill(&mut nonce_secret);
         Ok(Self {
-            directory: Arc::new(config.directory()?),
-            policy: Arc::new(PeerPolicy::new(&config.peers.allow, &config.peers.deny, interfaces)),
+            rules: fixed.rules(config)?,
             shared: Arc::new(Shared::new(
                 Ports::new(&locals, config.relay.port_min, config.relay.port_max),
                 TotalBudget::new(config.bandwidth.total),
             )),
             nonce_key: NonceKey::new(&nonce_secret),
-            options: Arc::new(options),
         })
     }
 
     fn setup(&self) -> turn::Setup {
+        let Rules { options, directory, policy } = self.rules.clone();
         Setup {
-            options: Arc::clone(&self.options),
-            directory: Arc::clone(&self.directory),
-            policy: Arc::clone(&self.policy),
+            options,
+            directory,
+            policy,
             shared: Arc::clone(&self.shared),
             nonce_key: self.nonce_key.clone(),
             random: Box::new(SystemRandom::new()),

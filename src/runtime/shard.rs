@@ -17,6 +17,7 @@ use super::{
     handle::ShardSnapshot,
     outbox::{self, Outbox},
     relay_sockets::RelaySockets,
+    reload::Rules,
     runs::Runs,
     stream::{StreamCounters, StreamQueue},
     sys::{self, Epoll, ReceiveSlots, Timer},
@@ -159,6 +160,13 @@ impl Shard {
             runtime: RuntimeCounters { streams, ..self.counters.clone() },
             allocations: self.server.allocations(),
         }
+    }
+
+    /// Takes over new options, users and rules, and does what follows from them.
+    pub(super) fn reload(&mut self, rules: Rules) {
+        let now = self.clock.now();
+        self.server.reload(now, rules.options, rules.directory, rules.policy);
+        self.finish(now);
     }
 
     /// Refuses new allocations from now on.

@@ -126,6 +126,10 @@ fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Option<Command>) -> 
             let _heard = answer.send(shard.borrow().snapshot(streams.counters()));
             false
         }
+        Some(Command::Reload(rules)) => {
+            shard.borrow_mut().reload(rules);
+            false
+        }
         Some(Command::Drain) => {
             shard.borrow_mut().start_drain();
             false
