@@ -23,7 +23,9 @@ pub fn exposition(snapshot: &Snapshot, is_draining: bool) -> Result<String, prom
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);
     sockets(&mut sheet, &core, snapshot);
+    ports(&mut sheet, snapshot);
     streams(&mut sheet, snapshot);
+    certificate(&mut sheet, snapshot);
     process(&mut sheet, &Process::read());
     sheet.encode()
 }
@@ -75,6 +77,23 @@ fn refusals(sheet: &mut Sheet, core: &Counters) {
     }
 }
 
+fn ports(sheet: &mut Sheet, snapshot: &Snapshot) {
+    for (family, is_ipv4) in [("ipv4", true), ("ipv6", false)] {
+        let of_family = || snapshot.relay_ports.iter().filter(|ports| ports.ip.is_ipv4() == is_ipv4);
+        let in_use: usize = of_family().map(|ports| ports.in_use).sum();
+        let free: usize = of_family().map(|ports| ports.free).sum();
+        sheet.count(&metric::RELAY_PORTS, &[family, "in_use"], in_use as u64);
+        sheet.count(&metric::RELAY_PORTS, &[family, "free"], free as u64);
+    }
+}
+
+fn certificate(sheet: &mut Sheet, snapshot: &Snapshot) {
+    let Some(status) = snapshot.certificate else { return };
+    sheet.count(&metric::TLS_CERTIFICATE_EXPIRY, &[], status.not_after);
+    sheet.count(&metric::TLS_CERTIFICATE_RELOADS, &[], status.reloads);
+    sheet.count(&metric::TLS_CERTIFICATE_RELOAD_FAILURES, &[], status.reload_failures);
+}
+
 fn sockets(sheet: &mut Sheet, core: &Counters, snapshot: &Snapshot) {
     for (reason, count) in core.binds_failed.iter() {
         sheet.count(&metric::RELAY_BINDS_FAILED, &[reason.as_str()], count);
@@ -89,6 +108,7 @@ fn sockets(sheet: &mut Sheet, core: &Counters, snapshot: &Snapshot) {
     sheet.count(&metric::SEGMENTATION_REFUSED, &[], sum(|runtime| runtime.segmentation_refused));
     sheet.count(&metric::SENDS_FAILED, &["buffer_full"], sum(|runtime| runtime.send_buffer_full));
     sheet.count(&metric::SENDS_FAILED, &["refused"], sum(|runtime| runtime.send_refused));
+    sheet.count(&metric::RECEIVES_FAILED, &[], sum(|runtime| runtime.receive_failed));
     sheet.count(&metric::ICMP_ERRORS, &[], sum(|runtime| runtime.icmp_errors));
 }
 

@@ -26,7 +26,7 @@ use crate::runtime::NodeHandle;
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
 /// From the first byte of a request to the end of its headers, and between requests.
-const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+const HEADER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Request line and headers together.
 const HEADER_BYTES_MAX: usize = 16 << 10;
 /// After that a connection is asked to close, so that none is held for ever by a caller that does not read.

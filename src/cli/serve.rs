@@ -31,10 +31,9 @@ const SECRET_BYTES: usize = 32;
 /// Serves until it is told to end.
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let mut loaded = config::load(sources)?;
-    let is_trial = !loaded.has_credentials();
-    if is_trial {
-        loaded.config.auth.secrets.push(generated_secret()?);
-    }
+    let generated = if loaded.has_credentials() { None } else { Some(generated_secret()?) };
+    loaded.config.auth.secrets.extend(generated.clone());
+    let is_trial = generated.is_some();
     let log = telemetry::init(&log_options(&loaded.config)).context("logging cannot begin")?;
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, "{warning}");
@@ -48,7 +47,13 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("the system refuses an event queue")?;
-    runtime.block_on(until_told_to_end(sources, loaded, &node.handle(), &log))?;
+    runtime.block_on(until_told_to_end(&mut Serving {
+        sources,
+        loaded,
+        generated,
+        node: node.handle(),
+        log,
+    }))?;
     node.handle().shutdown();
     node.join();
     drop(http);
@@ -160,21 +165,26 @@ impl Signals {
     }
 }
 
-async fn until_told_to_end(
-    sources: &Sources,
-    mut loaded: Loaded,
-    node: &NodeHandle,
-    log: &LogHandle,
-) -> anyhow::Result<()> {
+/// What a signal may act on.
+struct Serving<'a> {
+    sources: &'a Sources,
+    loaded: Loaded,
+    /// The secret of a node that has no other.
+    generated: Option<SharedSecret>,
+    node: NodeHandle,
+    log: LogHandle,
+}
+
+async fn until_told_to_end(serving: &mut Serving<'_>) -> anyhow::Result<()> {
     let mut signals = Signals::new().context("the system refuses signal handlers")?;
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.hang_up.recv() => reload(sources, &mut loaded, node, log),
+            _ = signals.hang_up.recv() => serving.reload(),
         }
     }
-    drain(node, loaded.config.runtime.drain_timeout, &mut signals).await;
+    drain(&serving.node, serving.loaded.config.runtime.drain_timeout, &mut signals).await;
     Ok(())
 }
 
@@ -212,31 +222,46 @@ async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
     }
 }
 
-/// Takes over what can change while calls run. Whatever is wrong leaves everything as it was.
-fn reload(sources: &Sources, loaded: &mut Loaded, node: &NodeHandle, log: &LogHandle) {
-    let fresh = match config::load(sources) {
-        Ok(fresh) => fresh,
-        Err(error) => {
-            for problem in &error.problems {
-                tracing::error!(key = problem.key, "Not reloaded: {problem}");
+impl Serving<'_> {
+    /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.
+    fn reload(&mut self) {
+        let mut fresh = match config::load(self.sources) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                for problem in &error.problems {
+                    tracing::error!(key = problem.key, "Not reloaded: {problem}");
+                }
+                return;
             }
+        };
+        for warning in &fresh.warnings {
+            tracing::warn!(key = warning.key, "{warning}");
+        }
+        if !fresh.has_credentials() {
+            fresh.config.auth.secrets.extend(self.generated.clone());
+        }
+        if let Err(error) = self.log.change(&log_options(&fresh.config)) {
+            tracing::error!(%error, "The log filter is unchanged.");
+        }
+        self.reload_certificate();
+        if let Err(error) = self.node.reload(&fresh.config) {
+            tracing::error!(%error, "Not reloaded: the users and secrets cannot be used.");
             return;
         }
-    };
-    for warning in &fresh.warnings {
-        tracing::warn!(key = warning.key, "{warning}");
+        for path in self.loaded.restart_needed(&fresh) {
+            tracing::warn!(key = path, "Changed, but takes effect only after a restart.");
+        }
+        tracing::info!("Reloaded.");
     }
-    if let Err(error) = log.change(&log_options(&fresh.config)) {
-        tracing::error!(%error, "The log filter is unchanged.");
-    }
-    if fresh.config.tls.certificate.is_some() {
-        match node.reload_certificates() {
+
+    /// The files are those named at the start.
+    fn reload_certificate(&self) {
+        if self.loaded.config.tls.certificate.is_none() {
+            return;
+        }
+        match self.node.reload_certificates() {
             Ok(()) => tracing::info!("The certificate was read again."),
             Err(error) => tracing::error!(%error, "The certificate in use stays."),
         }
     }
-    for path in loaded.restart_needed(&fresh) {
-        tracing::warn!(key = path, "Changed, but takes effect only after a restart.");
-    }
-    tracing::info!("Reloaded.");
 }

@@ -74,6 +74,7 @@ metrics! {
     SEGMENTS_SENT: Counter "iceway_segments_sent_total" [], "Datagrams sent within such objects.";
     SEGMENTATION_REFUSED: Counter "iceway_segmented_sends_refused_total" [], "Such sends that the kernel refused, so that the datagrams went one by one.";
     SENDS_FAILED: Counter "iceway_sends_failed_total" ["reason"], "Datagrams that the kernel did not take by the reason.";
+    RECEIVES_FAILED: Counter "iceway_receives_failed_total" [], "Receives that failed for another reason than having nothing to receive.";
     ICMP_ERRORS: Counter "iceway_icmp_errors_total" [], "ICMP errors that came back to relay sockets.";
 
     STREAM_CONNECTIONS: Gauge "iceway_stream_connections" ["state"], "TCP and TLS connections by how far they have come.";
@@ -87,6 +88,10 @@ metrics! {
     STREAM_ANSWERS_DROPPED: Counter "iceway_stream_answers_dropped_total" [], "Answers dropped because their TCP or TLS client does not read them.";
     STREAM_PAUSES: Counter "iceway_stream_pauses_total" [], "Times reading from a client was paused until it read its answers.";
     TLS_HANDSHAKES: Counter "iceway_tls_handshakes_total" [], "TLS handshakes completed.";
+
+    TLS_CERTIFICATE_EXPIRY: Gauge "iceway_tls_certificate_expiry_timestamp_seconds" [], "Until when the certificate in use is valid, in seconds since the Unix epoch; only if there is one.";
+    TLS_CERTIFICATE_RELOADS: Counter "iceway_tls_certificate_reloads_total" [], "Times the certificate was replaced; only if there is one.";
+    TLS_CERTIFICATE_RELOAD_FAILURES: Counter "iceway_tls_certificate_reload_failures_total" [], "Times the certificate could not be replaced, so that the old one stayed; only if there is one.";
 
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";

@@ -1,0 +1,8 @@
+//! The server as an operator runs it: start, signals, log, HTTP.
+
+mod client;
+mod http;
+mod log;
+mod process;
+mod signals;
+mod start;

@@ -1,0 +1,116 @@
+//! What is said at the start, and what keeps it from starting.
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    process::Command,
+};
+
+use crate::{
+    client::{Client, SECRET},
+    process::{FREE_PORTS, PATIENCE, Server, follow, iceway},
+};
+
+/// What a server without secret and users says until the last line, and the process.
+fn trial(mut command: Command) -> (Vec<String>, std::process::Child) {
+    let mut child = command.spawn().unwrap();
+    let lines = follow(child.stdout.take().unwrap());
+    let mut said = Vec::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the banner ends after {said:#?}"));
+        let is_last = line.contains("Ctrl-C ends.");
+        said.push(line);
+        if is_last {
+            return (said, child);
+        }
+    }
+}
+
+fn between(said: &[String], start: &str, end: &str) -> String {
+    let from = said
+        .iter()
+        .position(|line| line.starts_with(start))
+        .unwrap_or_else(|| panic!("{start} in {said:#?}"));
+    let length = said[from + 1..].iter().position(|line| line == end).unwrap();
+    said[from + 1..from + 1 + length].join("\n")
+}
+
+#[test]
+fn with_nothing_configured_it_says_all_that_is_needed_to_try_it() {
+    let (said, mut child) = trial(iceway(&FREE_PORTS));
+
+    let listening = between(&said, "Listening for clients on", "");
+    assert!(listening.contains("udp  127.0.0.1:") && listening.contains("tcp  127.0.0.1:"), "{listening}");
+    assert!(between(&said, "Relaying from UDP ports 49152 to 65535 of", "").starts_with("  127.0.0.1"));
+    assert!(between(&said, "Metrics and health", "").contains("/metrics"));
+    let ice_servers = between(&said, "A credential to try it", "");
+    let ice_servers: serde_json::Value = serde_json::from_str(&ice_servers).unwrap();
+    let (username, password) = (&ice_servers[0]["username"], &ice_servers[0]["credential"]);
+    let (username, password) = (username.as_str().unwrap(), password.as_str().unwrap());
+    let try_it = between(&said, "Try it from this machine", "");
+    assert!(
+        try_it.contains("turnutils_stunclient -p ")
+            && try_it.contains(&format!("-u {username} -w {password} "))
+    );
+    assert!(said.iter().any(|line| line.contains("iceway serve --auth-secret-file")), "{said:#?}");
+
+    let udp = listening.split("udp  ").nth(1).unwrap().split_whitespace().next().unwrap();
+    let relayed = Client::with(udp.parse().unwrap(), username, password).allocate().unwrap();
+    assert!(relayed.ip().is_loopback());
+    assert_eq!(Client::with(udp.parse().unwrap(), username, "guess").allocate(), Err(401));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn where_standard_output_is_a_log_no_credential_is_said() {
+    let mut command = iceway(&FREE_PORTS);
+    command.env("JOURNAL_STREAM", "8:1234");
+    let mut server = Server::launch(command);
+    server.signal("TERM");
+    server.logged("Ended.");
+    let (status, log, out) = server.ended();
+    assert_eq!((status.code(), out.as_str()), (Some(0), ""));
+    assert!(log.contains("No secret and no users are configured: nobody can allocate."), "{log}");
+}
+
+#[test]
+fn a_configured_server_is_brief_and_says_nothing_on_standard_output() {
+    let mut server = Server::start(&[]);
+    let ready = server.read_back("Ready.");
+    assert_eq!(ready["level"], "INFO");
+    assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));
+    server.signal("INT");
+    let (status, log, out) = server.ended();
+    assert_eq!((status.code(), out.as_str()), (Some(0), ""));
+    assert!(!log.contains(SECRET), "{log}");
+}
+
+#[test]
+fn a_port_that_is_taken_names_the_key_that_chooses_it() {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (tcp, udp) =
+        (tcp.local_addr().map(|a| (a, tcp)).unwrap(), udp.local_addr().map(|a| (a, udp)).unwrap());
+    for (flag, expected) in [
+        (format!("--http-listen={}", tcp.0), format!("cannot listen for HTTP on {}; set http.listen", tcp.0)),
+        (format!("--listen-tcp={}", tcp.0), format!("cannot listen on tcp {}: ", tcp.0)),
+        (format!("--listen-udp={}", udp.0), format!("cannot listen on udp {}: ", udp.0)),
+    ] {
+        let name = flag.split('=').next().unwrap();
+        let others = FREE_PORTS.iter().filter(|other| !other.starts_with(name));
+        let flags: Vec<&str> = others.copied().chain([flag.as_str()]).collect();
+        let output = iceway(&flags).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&expected) && err.contains(name), "{err}\n  lacks\n{expected} and {name}");
+    }
+}
+
+#[test]
+fn a_certificate_that_is_none_keeps_it_from_starting() {
+    let flags = ["--tls-certificate=/dev/null", "--tls-private-key=/dev/null", "--listen-tls=127.0.0.1:0"];
+    let output = iceway(&[&FREE_PORTS[..], &flags].concat()).output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("/dev/null"), "{err}");
+}
