@@ -1,5 +1,7 @@
 //! The commands that end by themselves, run as an operator runs them.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     fs,
     io::Write as _,

@@ -1,5 +1,7 @@
 //! What is wrong with a configuration is said all at once, with key, value, origin and advice.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     ffi::OsString,
     fs,

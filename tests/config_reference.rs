@@ -1,6 +1,8 @@
 //! The documents that are made from the table of keys. `UPDATE_REFERENCE=1 cargo test --test config_reference` writes
 //! them anew.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::Path};
 
 use iceway::config::{Sources, load};

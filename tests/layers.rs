@@ -1,5 +1,7 @@
 //! Holds the code against the table of layers and the house rules that no lint knows.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -1,5 +1,7 @@
 //! What Prometheus is told: every metric of the table, every value of every label, from the start.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 
 use iceway::{

@@ -1,5 +1,7 @@
 //! The server as an operator runs it: start, signals, log, HTTP.
 
+#![allow(clippy::unwrap_used)]
+
 mod client;
 mod http;
 mod log;
