@@ -1,8 +1,8 @@
 //! Allocate: a relayed transport address for a client (RFC 8656 §7).
 
 use super::{
-    Code, DropReason, Now, QuotaKind, Server,
-    allocation::{Allocation, Answer, Flow, Making, PortWish},
+    Code, DropReason, Now, QuotaKind, Server, Traffic,
+    allocation::{Allocation, Answer, Buckets, Making, PortWish},
     authentication::Identity,
     binding::plain,
     peers::{Channels, Family, Permissions},
@@ -114,8 +114,9 @@ impl Server {
             legs: [None; 2],
             permissions: Permissions::default(),
             channels: Channels::default(),
-            to_peers: Flow::new(rate, now.monotonic),
-            to_client: Flow::new(rate, now.monotonic),
+            to_peers: Traffic::default(),
+            to_client: Traffic::default(),
+            buckets: Buckets::new(rate, now.monotonic),
             username: username.into(),
             key: identity.key,
             grant,
@@ -133,8 +134,7 @@ impl Server {
         if let Some(token) = wish.token {
             let reservation = self.shared.reservations.redeem(token, &identity.username);
             let reservation = reservation.ok_or(Code::InsufficientCapacity)?;
-            self.open_at(slot, reservation.address, reservation.port);
-            return Ok(());
+            return self.open_at(slot, reservation.address, reservation.port);
         }
         let is_dual = wish.families == [true; 2];
         let mut refused = None;
@@ -164,7 +164,7 @@ impl Server {
             return Err(Code::AllocationMismatch.into());
         };
         let answer = allocation.answer;
-        let relayed = allocation.legs.map(|leg| Some(self.relays.get(leg?.id)?.relayed()));
+        let relayed = allocation.legs.map(|leg| Some(self.relays.get(leg?.id())?.relayed()));
         let client = plain(allocation.five_tuple.client);
         self.write_success(head, Some(signature), |writer| {
             for relayed in relayed.into_iter().flatten() {

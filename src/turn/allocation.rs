@@ -1,6 +1,6 @@
 //! What the server keeps for a client that has proved who it is.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, num::NonZeroU32};
 
 use super::{
     BindError, Code, FiveTuple, Instant, RelayId, Traffic,
@@ -39,48 +39,65 @@ impl std::fmt::Debug for LongTermKey {
 /// A relay of an allocation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leg {
-    pub(super) id: RelayId,
+    /// One more than the id: an allocation has room for two, and mostly one.
+    id: NonZeroU32,
     /// When the client has to have refreshed it. Meaningless while the allocation is being made.
     pub(super) expires: Instant,
 }
 
-/// One direction of an allocation.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
-    pub(super) traffic: Traffic,
-    pub(super) bucket: TokenBucket,
+impl Leg {
+    pub(super) fn new(id: RelayId, expires: Instant) -> Self {
+        Self { id: NonZeroU32::MIN.saturating_add(id.0), expires }
+    }
+
+    #[inline]
+    pub(super) fn id(&self) -> RelayId {
+        RelayId(self.id.get() - 1)
+    }
 }
 
-impl Flow {
-    pub(super) fn new(rate: Option<u64>, now: Instant) -> Self {
-        Self { traffic: Traffic::default(), bucket: TokenBucket::new(rate, now) }
+/// The bandwidth of an allocation, where it is limited.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Buckets {
+    pub(super) to_peers: TokenBucket,
+    pub(super) to_client: TokenBucket,
+}
+
+impl Buckets {
+    pub(super) fn new(rate: Option<u64>, now: Instant) -> Option<Box<Self>> {
+        let bucket = TokenBucket::new(Some(rate?), now);
+        Some(Box::new(Self { to_peers: bucket, to_client: bucket }))
     }
 }
 
 /// An allocation (RFC 8656 §2), live or being made.
+///
+/// What a packet needs comes first, so that it lies in as few cache lines as can be.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Allocation {
-    pub(super) five_tuple: FiveTuple,
     /// By [`Family`].
     pub(super) legs: [Option<Leg>; 2],
     pub(super) permissions: Permissions,
     pub(super) channels: Channels,
-    pub(super) to_peers: Flow,
-    pub(super) to_client: Flow,
-    pub(super) username: Box<str>,
-    pub(super) key: LongTermKey,
-    /// What it counts against the quotas; given back when this is dropped.
-    #[expect(dead_code, reason = "held for its Drop")]
-    pub(super) grant: Grant,
-    /// The last second, since the Unix epoch, at which the credential is valid.
-    pub(super) credential_expires: Option<u64>,
-    pub(super) created: Instant,
-    /// Until when the port of `answer.token` waits.
-    pub(super) reserved_until: Option<Instant>,
-    /// How its Allocate was answered, to answer a retransmission alike.
-    pub(super) answer: Answer,
+    /// `None` is unlimited.
+    pub(super) buckets: Option<Box<Buckets>>,
     /// Work that is left until it is live.
     pub(super) making: Option<Box<Making>>,
+    pub(super) to_peers: Traffic,
+    pub(super) to_client: Traffic,
+    pub(super) five_tuple: FiveTuple,
+    /// How its Allocate was answered, to answer a retransmission alike.
+    pub(super) answer: Answer,
+    pub(super) username: Box<str>,
+    /// What it counts against the quotas; given back when this is dropped.
+    pub(super) grant: Grant,
+    pub(super) created: Instant,
+    /// The last second, since the Unix epoch, at which the credential is valid.
+    pub(super) credential_expires: Option<u64>,
+    /// Until when the port of `answer.token` waits.
+    pub(super) reserved_until: Option<Instant>,
+    pub(super) key: LongTermKey,
 }
 
 /// What an Allocate success response says beside the addresses.
@@ -133,12 +150,12 @@ impl Allocation {
     /// Whether a relay socket is one of its own whose time is not over.
     #[inline]
     pub(super) fn is_served(&self, id: RelayId, now: Instant) -> bool {
-        self.legs.iter().flatten().any(|leg| leg.id == id && now < leg.expires)
+        self.legs.iter().flatten().any(|leg| leg.id() == id && now < leg.expires)
     }
 
     /// The leg that uses a relay socket.
     pub(super) fn family_of(&self, id: RelayId) -> Option<Family> {
-        Family::BOTH.into_iter().find(|&family| self.leg(family).is_some_and(|leg| leg.id == id))
+        Family::BOTH.into_iter().find(|&family| self.leg(family).is_some_and(|leg| leg.id() == id))
     }
 
     /// When the last of its relays runs out.

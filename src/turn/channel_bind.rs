@@ -71,7 +71,7 @@ impl Server {
         if let Some(leg) = leg {
             let event = Event::ChannelBound {
                 five_tuple: allocation.five_tuple,
-                socket: leg.id,
+                socket: leg.id(),
                 number,
                 peer: channel.peer(),
                 lifetime: u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX),

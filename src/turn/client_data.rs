@@ -82,13 +82,15 @@ impl Server {
         }
         let bytes = payload.len();
         let allocation = self.allocations.get_mut(slot).ok_or(DropReason::NoAllocation)?;
-        if !allocation.to_peers.bucket.admit(bytes, now.monotonic) {
+        if let Some(buckets) = &mut allocation.buckets
+            && !buckets.to_peers.admit(bytes, now.monotonic)
+        {
             return Err(DropReason::AllocationBandwidth);
         }
         if !self.lease.admit(&self.shared.budget, bytes, now.monotonic) {
             return Err(DropReason::TotalBandwidth);
         }
-        allocation.to_peers.traffic.add(1, bytes as u64);
+        allocation.to_peers.add(1, bytes as u64);
         self.counters.to_peers.add(1, bytes as u64);
         Ok(ClientOutcome::Relay { socket, peer, payload, dont_fragment })
     }
@@ -102,5 +104,5 @@ fn socket(allocation: &Allocation, peer: SocketAddr, now: Now) -> Result<RelayId
     if leg.expires <= now.monotonic {
         return Err(DropReason::NoAllocation);
     }
-    Ok(leg.id)
+    Ok(leg.id())
 }

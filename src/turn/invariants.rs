@@ -46,7 +46,7 @@ impl Server {
         );
         for family in Family::BOTH {
             let Some(leg) = allocation.leg(family) else { continue };
-            let relay = self.relays.get(leg.id).expect("a leg names a relay");
+            let relay = self.relays.get(leg.id()).expect("a leg names a relay");
             assert_eq!(relay.owner, slot, "a leg's relay belongs to another allocation");
             assert_eq!(Family::of(relay.address.local), Some(family), "a leg's relay is of the other family");
             assert_ne!(relay.state, RelayState::Abandoned, "a leg's relay is abandoned");
@@ -70,7 +70,7 @@ impl Server {
         let first = allocation.first_expiry();
         let due = allocation.reserved_until.map_or(first, |until| until.min(first));
         assert_eq!(self.timers.get(slot), Some(due), "the deadline is not that of the next expiry");
-        let legs = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id));
+        let legs = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id()));
         assert!(legs.into_iter().all(|relay| relay.state == RelayState::Bound), "a live relay is not bound");
     }
 
@@ -81,7 +81,7 @@ impl Server {
     fn check_relays(&self) {
         let mut taken = HashSet::new();
         for (id, relay) in self.relays.iter() {
-            let Relay { owner, state, .. } = *relay;
+            let Relay { owner, state, .. } = relay;
             assert!(taken.insert(relay.local()), "{} has two relays", relay.local());
             assert!(
                 self.shared.ports.is_relay(relay.address.local, relay.port),

@@ -88,7 +88,7 @@ impl Server {
         allocation.permissions.retain(|permission| is_other(permission.ip.to_ip()));
         self.counters.permissions -= (before - allocation.permissions.len()) as u64;
         self.retain_channels(slot, |channel| is_other(channel.ip.to_ip()));
-        self.close_relay(leg.id);
+        self.close_relay(leg.id());
         self.arm(slot);
     }
 
@@ -99,11 +99,11 @@ impl Server {
         if let Some(making) = &allocation.making {
             self.making -= 1;
             for leg in allocation.legs.iter().flatten() {
-                self.give_back_second(leg.id, making.ports);
+                self.give_back_second(leg.id(), making.ports);
             }
         }
         for leg in allocation.legs.iter().flatten() {
-            self.close_relay(leg.id);
+            self.close_relay(leg.id());
         }
         if allocation.reserved_until.is_some() {
             self.give_back(allocation.answer.token);
@@ -120,10 +120,10 @@ impl Server {
         self.counters.permissions -= allocation.permissions.len() as u64;
         self.counters.channels -= allocation.channels.len() as u64;
         let summary = AllocationSummary {
-            to_peer_bytes: to_peers.traffic.bytes,
-            to_client_bytes: to_client.traffic.bytes,
-            to_peer_datagrams: to_peers.traffic.datagrams,
-            to_client_datagrams: to_client.traffic.datagrams,
+            to_peer_bytes: to_peers.bytes,
+            to_client_bytes: to_client.bytes,
+            to_peer_datagrams: to_peers.datagrams,
+            to_client_datagrams: to_client.datagrams,
             seconds: now.monotonic.since(created).as_secs(),
         };
         self.outputs.push_back(Output::Event(Event::Closed { five_tuple, username, reason, summary }));
@@ -138,9 +138,9 @@ impl Server {
 
     /// Closes a relay socket, or sees to it that it is closed once its bind has been answered.
     pub(super) fn close_relay(&mut self, id: RelayId) {
-        let Some(relay) = self.relays.get_mut(id) else { return };
+        let Some(relay) = self.relays.get(id) else { return };
         match relay.state {
-            RelayState::Binding => relay.state = RelayState::Abandoned,
+            RelayState::Binding => self.relays.set_state(id, RelayState::Abandoned),
             RelayState::Bound => {
                 let local = relay.local();
                 self.outputs.push_back(Output::Close { socket: id });

@@ -52,7 +52,10 @@ impl Server {
         }
         let channel =
             allocation.channels.by_peer(ip, peer.port(), now.monotonic).map(|channel| channel.number);
-        let admitted = allocation.to_client.bucket.admit_datagrams(datagrams, now.monotonic);
+        let admitted = match &mut allocation.buckets {
+            Some(buckets) => buckets.to_client.admit_datagrams(datagrams, now.monotonic),
+            None => datagrams.count(),
+        };
         if admitted == 0 {
             return Err(DropReason::AllocationBandwidth);
         }
@@ -67,7 +70,7 @@ impl Server {
             self.counters.drops.add(DropReason::TotalBandwidth, (admitted - count) as u64);
         }
         let bytes = first(datagrams, count).total_bytes as u64;
-        allocation.to_client.traffic.add(count as u64, bytes);
+        allocation.to_client.add(count as u64, bytes);
         self.counters.to_clients.add(count as u64, bytes);
         let client = allocation.five_tuple;
         let prefix = match channel {

@@ -144,11 +144,11 @@ impl Channel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ChannelConflict;
 
-/// The channel bindings of an allocation: sorted by peer, with an index sorted by number.
+/// The channel bindings of an allocation: sorted by peer; if there are many, with an index sorted by number.
 #[derive(Debug, Default)]
 pub(super) struct Channels {
     by_peer: Vec<Channel>,
-    /// (number, place in `by_peer`).
+    /// (number, place in `by_peer`). Empty as long as there are few.
     by_number: Vec<(u16, u16)>,
 }
 
@@ -220,7 +220,7 @@ impl Channels {
     pub(super) fn is_consistent(&self) -> bool {
         self.by_peer.is_sorted_by(|one, other| (one.ip, one.port) < (other.ip, other.port))
             && self.by_number.is_sorted_by(|one, other| one.0 < other.0)
-            && self.by_number.len() == self.by_peer.len()
+            && self.by_number.len() == if self.by_peer.len() <= SCANNED { 0 } else { self.by_peer.len() }
             && self.by_number.iter().all(|&(number, place)| {
                 self.by_peer.get(usize::from(place)).is_some_and(|channel| channel.number == number)
             })
@@ -228,13 +228,11 @@ impl Channels {
 
     #[inline]
     fn numbered(&self, number: u16) -> Option<&Channel> {
-        let place = if self.by_number.len() <= SCANNED {
-            self.by_number.iter().find(|&&(bound, _)| bound == number)
-        } else {
-            let found = self.by_number.binary_search_by_key(&number, |&(bound, _)| bound).ok()?;
-            self.by_number.get(found)
-        };
-        self.by_peer.get(usize::from(place?.1))
+        if self.by_number.is_empty() {
+            return self.by_peer.iter().find(|channel| channel.number == number);
+        }
+        let found = self.by_number.binary_search_by_key(&number, |&(bound, _)| bound).ok()?;
+        self.by_peer.get(usize::from(self.by_number.get(found)?.1))
     }
 
     #[inline]
@@ -251,6 +249,9 @@ impl Channels {
     /// Makes the index anew after a change of places: rare, and the vectors are short.
     fn index(&mut self) {
         self.by_number.clear();
+        if self.by_peer.len() <= SCANNED {
+            return;
+        }
         self.by_number.reserve_exact(self.by_peer.len());
         let numbers = self.by_peer.iter().zip(0_u16..).map(|(channel, place)| (channel.number, place));
         self.by_number.extend(numbers);

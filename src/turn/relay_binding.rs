@@ -21,20 +21,22 @@ impl Server {
             return Err(Code::AddressFamilyNotSupported);
         }
         let (address, port) = self.take_port(slot, family, ports).ok_or(Code::InsufficientCapacity)?;
-        self.open_at(slot, address, port);
-        Ok(())
+        self.open_at(slot, address, port)
     }
 
     /// Asks for a socket at a port that has been taken.
-    pub(super) fn open_at(&mut self, slot: u32, address: RelayAddress, port: u16) {
-        let Some(family) = Family::of(address.local) else { return };
-        let Some(allocation) = self.allocations.get_mut(slot) else { return };
-        let id = self.relays.open(slot, address, port);
-        allocation.legs[family as usize] = Some(Leg { id, expires: allocation.created });
+    pub(super) fn open_at(&mut self, slot: u32, address: RelayAddress, port: u16) -> Result<(), Code> {
+        let (Some(family), Some(id)) = (Family::of(address.local), self.relays.open(slot, address, port))
+        else {
+            return Err(Code::ServerError);
+        };
+        let allocation = self.allocations.get_mut(slot).ok_or(Code::ServerError)?;
+        allocation.legs[family as usize] = Some(Leg::new(id, allocation.created));
         if let Some(making) = &mut allocation.making {
             making.outstanding += 1;
         }
         self.ask_to_bind(id);
+        Ok(())
     }
 
     fn ask_to_bind(&mut self, socket: RelayId) {
@@ -76,7 +78,7 @@ impl Server {
         if let Err(error) = result {
             self.counters.binds_failed.add(error, 1);
         }
-        let Some(&relay) = self.relays.get(socket) else { return };
+        let Some(relay) = self.relays.get(socket) else { return };
         match (relay.state, result) {
             (RelayState::Abandoned, result) => {
                 if result.is_ok() {
@@ -86,9 +88,7 @@ impl Server {
                 self.shared.ports.release(relay.address.local, relay.port);
             }
             (RelayState::Binding, Ok(())) => {
-                if let Some(relay) = self.relays.get_mut(socket) {
-                    relay.state = RelayState::Bound;
-                }
+                self.relays.set_state(socket, RelayState::Bound);
                 self.bind_settled(now, relay.owner);
             }
             (RelayState::Binding, Err(error)) => self.bind_failed(now, socket, relay, error),
@@ -111,9 +111,7 @@ impl Server {
         self.give_back_second(socket, ports);
         self.shared.ports.release(relay.address.local, relay.port);
         if again && let Some((address, port)) = self.take_port(slot, family, ports) {
-            if let Some(relay) = self.relays.get_mut(socket) {
-                (relay.address, relay.port) = (address, port);
-            }
+            self.relays.move_to(socket, address, port);
             self.ask_to_bind(socket);
             return;
         }
@@ -186,7 +184,7 @@ impl Server {
     /// Sets the port above the relay's aside for whoever brings the token.
     fn reserve_second(&mut self, slot: u32) -> Option<[u8; 8]> {
         let allocation = self.allocations.get(slot)?;
-        let relay = *self.relays.get(allocation.legs.iter().flatten().next()?.id)?;
+        let relay = self.relays.get(allocation.legs.iter().flatten().next()?.id())?;
         let port = relay.port + 1;
         let token = draw(&mut *self.random);
         let reservation = Reservation { address: relay.address, port, username: allocation.username.clone() };
@@ -200,11 +198,11 @@ impl Server {
 
     fn tell_created(&mut self, slot: u32) {
         let Some(allocation) = self.allocations.get(slot) else { return };
-        let relays = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id));
+        let relays = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id()));
         self.outputs.push_back(Output::Event(Event::Created {
             five_tuple: allocation.five_tuple,
             username: allocation.username.clone(),
-            relayed: relays.map(Relay::relayed).collect(),
+            relayed: relays.map(|relay| relay.relayed()).collect(),
             lifetime: allocation.answer.lifetime,
         }));
     }

@@ -34,6 +34,16 @@ pub(super) struct Relay {
     pub(super) address: RelayAddress,
 }
 
+/// A relay socket as it is kept: few addresses have many ports.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    owner: u32,
+    port: u16,
+    /// Its place among the addresses.
+    address: u16,
+    state: RelayState,
+}
+
 impl Relay {
     pub(super) fn local(&self) -> SocketAddr {
         SocketAddr::new(self.address.local, self.port)
@@ -48,61 +58,89 @@ impl Relay {
 /// All relay sockets of a server.
 #[derive(Debug, Default)]
 pub(super) struct Relays {
-    slots: Vec<Relay>,
+    slots: Vec<Entry>,
     free: VecDeque<u32>,
+    /// Every address that was ever used; a reload may add some.
+    addresses: Vec<RelayAddress>,
 }
 
 impl Relays {
-    #[inline]
-    pub(super) fn get(&self, id: RelayId) -> Option<&Relay> {
-        self.slots.get(id.0 as usize).filter(|relay| relay.state != RelayState::Free)
-    }
-
-    pub(super) fn get_mut(&mut self, id: RelayId) -> Option<&mut Relay> {
-        self.slots.get_mut(id.0 as usize).filter(|relay| relay.state != RelayState::Free)
+    pub(super) fn get(&self, id: RelayId) -> Option<Relay> {
+        let entry = self.slots.get(id.0 as usize).filter(|entry| entry.state != RelayState::Free)?;
+        self.relay(entry)
     }
 
     /// The slot of the allocation that the bound socket belongs to.
     #[inline]
     pub(super) fn owner(&self, id: RelayId) -> Option<u32> {
-        let relay = self.slots.get(id.0 as usize)?;
-        (relay.state == RelayState::Bound).then_some(relay.owner)
+        let entry = self.slots.get(id.0 as usize)?;
+        (entry.state == RelayState::Bound).then_some(entry.owner)
     }
 
-    /// A new entry for a socket that is to be bound.
-    pub(super) fn open(&mut self, owner: u32, address: RelayAddress, port: u16) -> RelayId {
-        let relay = Relay { owner, state: RelayState::Binding, port, address };
+    /// A new entry for a socket that is to be bound; `None` if there are more addresses than anybody has.
+    pub(super) fn open(&mut self, owner: u32, address: RelayAddress, port: u16) -> Option<RelayId> {
+        let entry = Entry { owner, port, address: self.place_of(address)?, state: RelayState::Binding };
         if self.free.len() > RESTING
             && let Some(index) = self.free.pop_front()
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
-            *slot = relay;
-            return RelayId(index);
+            *slot = entry;
+            return Some(RelayId(index));
         }
-        self.slots.push(relay);
-        RelayId((self.slots.len() - 1) as u32)
+        self.slots.push(entry);
+        u32::try_from(self.slots.len() - 1).ok().map(RelayId)
+    }
+
+    /// Moves a socket that is still to be bound to another port.
+    pub(super) fn move_to(&mut self, id: RelayId, address: RelayAddress, port: u16) {
+        let Some(place) = self.place_of(address) else { return };
+        if let Some(entry) = self.slots.get_mut(id.0 as usize) {
+            (entry.address, entry.port) = (place, port);
+        }
+    }
+
+    pub(super) fn set_state(&mut self, id: RelayId, state: RelayState) {
+        debug_assert_ne!(state, RelayState::Free, "what is free goes on the list: see `free`");
+        if let Some(entry) = self.slots.get_mut(id.0 as usize) {
+            entry.state = state;
+        }
     }
 
     /// Forgets a socket.
     pub(super) fn free(&mut self, id: RelayId) {
-        if let Some(relay) = self.get_mut(id) {
-            relay.state = RelayState::Free;
+        if let Some(entry) = self.slots.get_mut(id.0 as usize).filter(|entry| entry.state != RelayState::Free)
+        {
+            entry.state = RelayState::Free;
             self.free.push_back(id.0);
         }
     }
 
-    /// Every entry in use.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (RelayId, &Relay)> {
+    /// Every socket.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (RelayId, Relay)> {
         let entries = (0_u32..).zip(&self.slots);
-        entries
-            .filter(|(_, relay)| relay.state != RelayState::Free)
-            .map(|(index, relay)| (RelayId(index), relay))
+        let used = entries.filter(|(_, entry)| entry.state != RelayState::Free);
+        used.filter_map(|(index, entry)| Some((RelayId(index), self.relay(entry)?)))
     }
 
     /// Whether a free entry is listed once, and nothing else is.
     pub(super) fn is_consistent(&self) -> bool {
-        let free = self.slots.iter().filter(|relay| relay.state == RelayState::Free).count();
+        let free = self.slots.iter().filter(|entry| entry.state == RelayState::Free).count();
         free == self.free.len()
+    }
+
+    fn relay(&self, entry: &Entry) -> Option<Relay> {
+        let Entry { owner, port, address, state } = *entry;
+        let address = *self.addresses.get(usize::from(address))?;
+        Some(Relay { owner, state, port, address })
+    }
+
+    fn place_of(&mut self, address: RelayAddress) -> Option<u16> {
+        let known = self.addresses.iter().position(|known| *known == address);
+        let place = known.unwrap_or_else(|| {
+            self.addresses.push(address);
+            self.addresses.len() - 1
+        });
+        u16::try_from(place).ok()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Expiry, Now, Options, PeerPolicy, Server,
+    allocation::Buckets,
     peers::{Channel, Permission},
     server::renamed,
 };
@@ -54,8 +55,13 @@ impl Server {
             None => false,
         });
         self.counters.permissions -= (before - allocation.permissions.len()) as u64;
-        allocation.to_peers.bucket.set_rate(rate, now.monotonic);
-        allocation.to_client.bucket.set_rate(rate, now.monotonic);
+        match (&mut allocation.buckets, rate) {
+            (Some(buckets), Some(_)) => {
+                buckets.to_peers.set_rate(rate, now.monotonic);
+                buckets.to_client.set_rate(rate, now.monotonic);
+            }
+            (buckets, rate) => *buckets = Buckets::new(rate, now.monotonic),
+        }
         if strict && let Some(expires) = allocation.credential_expires {
             let last = now.monotonic.after(Duration::from_secs(expires.saturating_sub(now.unix)));
             for leg in allocation.legs.iter_mut().flatten() {
