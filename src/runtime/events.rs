@@ -15,28 +15,28 @@ pub(super) fn log(now: Now, event: &Event) {
     match event {
         Event::Created { five_tuple, username, relayed, lifetime } => {
             tracing::debug!(
-                transport = five_tuple.transport.as_str(), client = %client(five_tuple),
-                username = %Private(username), ?relayed, lifetime,
+                five_tuple = %Private(five_tuple),
+                username = %Private(username.escape_debug()), ?relayed, lifetime,
                 "Allocation created."
             );
         }
         Event::Refreshed { five_tuple, lifetime } => {
-            tracing::debug!(client = %client(five_tuple), lifetime, "Allocation refreshed.");
+            tracing::debug!(five_tuple = %Private(five_tuple), lifetime, "Allocation refreshed.");
         }
         Event::Closed { five_tuple, username, reason, summary } => {
             tracing::debug!(
-                transport = five_tuple.transport.as_str(), client = %client(five_tuple),
-                username = %Private(username), reason = reason.as_str(), seconds = summary.seconds,
+                five_tuple = %Private(five_tuple),
+                username = %Private(username.escape_debug()), reason = reason.as_str(), seconds = summary.seconds,
                 to_peer_datagrams = summary.to_peer_datagrams, to_peer_bytes = summary.to_peer_bytes,
                 to_client_datagrams = summary.to_client_datagrams, to_client_bytes = summary.to_client_bytes,
                 "Allocation closed."
             );
         }
         Event::ChannelBound { five_tuple, socket: _, number, peer, lifetime } => {
-            tracing::debug!(client = %client(five_tuple), number, %peer, lifetime, "Channel bound.");
+            tracing::debug!(five_tuple = %Private(five_tuple), number, peer = %Private(peer), lifetime, "Channel bound.");
         }
         Event::ChannelUnbound { five_tuple, number } => {
-            tracing::debug!(client = %client(five_tuple), number, "Channel unbound.");
+            tracing::debug!(five_tuple = %Private(five_tuple), number, "Channel unbound.");
         }
         Event::AuthenticationFailed { five_tuple, username, reason } => {
             log_failure(now, five_tuple, username.as_deref(), *reason);
@@ -45,7 +45,7 @@ pub(super) fn log(now: Now, event: &Event) {
 }
 
 fn log_failure(now: Now, five_tuple: &FiveTuple, username: Option<&str>, reason: Refusal) {
-    let (client, username) = (client(five_tuple), Private(username.unwrap_or("?")));
+    let (five_tuple, username) = (Private(five_tuple), Private(username.unwrap_or("?").escape_debug()));
     let reason_label = reason.as_str();
     // Every client meets a stale nonce now and then.
     let is_ordinary = matches!(reason, Refusal::StaleNonce);
@@ -53,12 +53,8 @@ fn log_failure(now: Now, five_tuple: &FiveTuple, username: Option<&str>, reason:
     let permitted = if is_ordinary { None } else { FAILURES.permit(since_start) };
     match permitted {
         Some(suppressed) => {
-            tracing::warn!(%client, %username, reason = reason_label, suppressed, "Authentication failed.");
+            tracing::warn!(%five_tuple, %username, reason = reason_label, suppressed, "Authentication failed.");
         }
-        None => tracing::debug!(%client, %username, reason = reason_label, "Authentication failed."),
+        None => tracing::debug!(%five_tuple, %username, reason = reason_label, "Authentication failed."),
     }
-}
-
-fn client(five_tuple: &FiveTuple) -> Private<std::net::SocketAddr> {
-    Private(five_tuple.client)
 }

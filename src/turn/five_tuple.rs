@@ -1,6 +1,7 @@
 //! Who a client is on the wire.
 
 use std::{
+    fmt,
     hash::{Hash, Hasher},
     net::SocketAddr,
 };
@@ -45,6 +46,13 @@ pub struct FiveTuple {
     pub listener: ListenerId,
     /// The client's address as the server sees it.
     pub client: SocketAddr,
+}
+
+/// For logs: `udp 192.0.2.1:50000`.
+impl fmt::Display for FiveTuple {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.transport.as_str(), self.client)
+    }
 }
 
 /// A five-tuple in 28 bytes that compare and hash quickly. The flow label of IPv6 is no part of it.

@@ -1,5 +1,10 @@
 //! What the log tells of clients, and what it never tells.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use crate::{
     client::{Client, SECRET, USER},
     process::Server,
@@ -14,6 +19,11 @@ fn log_of_two_clients(flags: &[&str], fails: bool) -> (String, Vec<String>) {
     if fails {
         assert_eq!(stranger.allocate(), Err(401));
     }
+    let scanner = TcpStream::connect(server.tcp).unwrap();
+    let scanner_address = scanner.local_addr().unwrap();
+    (&scanner).write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    // It is closed, which may be seen as a reset.
+    drop((&scanner).read_to_end(&mut Vec::new()));
     server.signal("TERM");
     let of_clients = [
         client.username.clone(),
@@ -21,6 +31,7 @@ fn log_of_two_clients(flags: &[&str], fails: bool) -> (String, Vec<String>) {
         "mallory-of-old".to_owned(),
         client.address().to_string(),
         stranger.address().to_string(),
+        scanner_address.to_string(),
         relayed.to_string(),
     ];
     let secrets = [SECRET.to_owned(), client.password.clone(), "guess-of-mallory".to_owned()];
@@ -63,8 +74,8 @@ fn at_debug_the_life_of_an_allocation_is_told() {
 fn redacted_not_even_trace_says_who_a_client_is() {
     let flags = ["--runtime-drain-timeout=0", "--log-filter=iceway=trace", "--log-redact"];
     let (log, of_clients) = log_of_two_clients(&flags, true);
-    assert!(log.contains("Allocation created."), "{log}");
-    for word in &of_clients[..5] {
+    assert!(log.contains("Allocation created.") && log.contains("Connection ended."), "{log}");
+    for word in &of_clients[..6] {
         assert!(!log.contains(word), "{word} is in\n{log}");
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Server {
     read: VecDeque<String>,
     out: Receiver<String>,
     pub(crate) udp: SocketAddr,
+    pub(crate) tcp: SocketAddr,
     pub(crate) http: SocketAddr,
 }
 
@@ -54,8 +55,10 @@ impl Server {
         let lines = follow(child.stderr.take().unwrap());
         let out = follow(child.stdout.take().unwrap());
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server = Self { child, lines, read: VecDeque::new(), out, udp: nowhere, http: nowhere };
+        let mut server =
+            Self { child, lines, read: VecDeque::new(), out, udp: nowhere, tcp: nowhere, http: nowhere };
         server.udp = server.logged_with("Listening.", |line| line["transport"] == "udp");
+        server.tcp = server.logged_with("Listening.", |line| line["transport"] == "tcp");
         server.http = server.logged_with("Listening for HTTP.", |_| true);
         server.logged("Ready.");
         server

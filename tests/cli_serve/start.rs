@@ -2,7 +2,7 @@
 
 use std::{
     net::{TcpListener, UdpSocket},
-    process::Command,
+    process::{Child, Command},
 };
 
 use crate::{
@@ -10,18 +10,32 @@ use crate::{
     process::{FREE_PORTS, PATIENCE, Server, follow, iceway},
 };
 
-/// What a server without secret and users says until the last line, and the process.
-fn trial(mut command: Command) -> (Vec<String>, std::process::Child) {
-    let mut child = command.spawn().unwrap();
-    let lines = follow(child.stdout.take().unwrap());
-    let mut said = Vec::new();
-    loop {
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the banner ends after {said:#?}"));
-        let is_last = line.contains("Ctrl-C ends.");
-        said.push(line);
-        if is_last {
-            return (said, child);
+/// A server without secret and users, ended when it is dropped.
+struct Trial(Child);
+
+impl Trial {
+    /// Starts it: what it says until the last line.
+    fn start(mut command: Command) -> (Vec<String>, Self) {
+        let mut child = command.spawn().unwrap();
+        let lines = follow(child.stdout.take().unwrap());
+        let trial = Self(child);
+        let mut said = Vec::new();
+        loop {
+            let line =
+                lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the banner ends after {said:#?}"));
+            let is_last = line.contains("Ctrl-C ends.");
+            said.push(line);
+            if is_last {
+                return (said, trial);
+            }
         }
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
@@ -36,7 +50,7 @@ fn between(said: &[String], start: &str, end: &str) -> String {
 
 #[test]
 fn with_nothing_configured_it_says_all_that_is_needed_to_try_it() {
-    let (said, mut child) = trial(iceway(&FREE_PORTS));
+    let (said, _trial) = Trial::start(iceway(&FREE_PORTS));
 
     let listening = between(&said, "Listening for clients on", "");
     assert!(listening.contains("udp  127.0.0.1:") && listening.contains("tcp  127.0.0.1:"), "{listening}");
@@ -57,8 +71,6 @@ fn with_nothing_configured_it_says_all_that_is_needed_to_try_it() {
     let relayed = Client::with(udp.parse().unwrap(), username, password).allocate().unwrap();
     assert!(relayed.ip().is_loopback());
     assert_eq!(Client::with(udp.parse().unwrap(), username, "guess").allocate(), Err(401));
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]
@@ -75,7 +87,7 @@ fn where_standard_output_is_a_log_no_credential_is_said() {
 
 #[test]
 fn a_configured_server_is_brief_and_says_nothing_on_standard_output() {
-    let mut server = Server::start(&[]);
+    let server = Server::start(&[]);
     let ready = server.read_back("Ready.");
     assert_eq!(ready["level"], "INFO");
     assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"));

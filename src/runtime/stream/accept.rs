@@ -15,7 +15,7 @@ use super::{
     context::Context,
     counters::{AcceptFailure, StreamRefusal},
 };
-use crate::turn::ListenerId;
+use crate::{telemetry::Private, turn::ListenerId};
 
 /// A silent client is asked whether it is still there after this long …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ fn begin<R: StreamRelay>(
         Err(refusal) => return refuse(context, &stream, client, refusal),
     };
     if let Err(error) = set_options(&stream) {
-        debug!(%client, %error, "A connection was gone before it began.");
+        debug!(client = %Private(client), %error, "A connection was gone before it began.");
         return refuse(context, &stream, client, StreamRefusal::Gone);
     }
     let connection =
@@ -91,9 +91,9 @@ fn begin<R: StreamRelay>(
 fn refuse(context: &Context, stream: &TcpStream, client: SocketAddr, refusal: StreamRefusal) {
     context.counters.borrow_mut().refused.add(refusal, 1);
     if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
-        debug!(%client, %error, "A refused connection is closed in the slow way.");
+        debug!(client = %Private(client), %error, "A refused connection is closed in the slow way.");
     }
-    debug!(%client, reason = refusal.as_str(), "Connection refused.");
+    debug!(client = %Private(client), reason = refusal.as_str(), "Connection refused.");
 }
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {

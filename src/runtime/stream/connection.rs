@@ -25,7 +25,10 @@ use super::{
     receive::Received,
     tls_session::TlsSession,
 };
-use crate::turn::{FiveTuple, ListenerId, Transport};
+use crate::{
+    telemetry::Private,
+    turn::{FiveTuple, ListenerId, Transport},
+};
 
 /// One client's connection. Receiving and sending are in files of their own.
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl<R: StreamRelay> Connection<R> {
         }
         self.context.count_state(Some(self.state), None);
         self.context.counters.borrow_mut().closed.add(reason, 1);
-        debug!(five_tuple = ?self.five_tuple, reason = reason.as_str(), "Connection ended.");
+        debug!(five_tuple = %Private(self.five_tuple), reason = reason.as_str(), "Connection ended.");
     }
 
     /// The transport is known and, with TLS, its handshake complete: the relay may send to the client.
@@ -116,7 +119,7 @@ impl<R: StreamRelay> Connection<R> {
         let received = self.poll_receive(cx);
         match self.poll_send(cx) {
             Poll::Ready(Err(error)) => {
-                trace!(five_tuple = ?self.five_tuple, %error, "Cannot be written to.");
+                trace!(five_tuple = %Private(self.five_tuple), %error, "Cannot be written to.");
                 self.begin_close(StreamClose::Broken);
                 return Poll::Ready(self.reason.unwrap_or(StreamClose::Broken));
             }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     stun::{Frame, next_frame},
+    telemetry::Private,
     turn::Transport,
 };
 
@@ -128,7 +129,7 @@ impl<R: StreamRelay> Connection<R> {
                     return Ok(Delivered::All);
                 }
                 Frame::Invalid(error) => {
-                    debug!(five_tuple = ?self.five_tuple, %error, "The stream makes no sense.");
+                    debug!(five_tuple = %Private(self.five_tuple), %error, "The stream makes no sense.");
                     return Err(StreamClose::InvalidFrame);
                 }
                 Frame::Complete { bytes, consumed } => {
@@ -193,7 +194,7 @@ impl<R: StreamRelay> Connection<R> {
         scratch.wire.save(tls.left_over());
         let established = tls.is_established();
         if let Err(error) = result {
-            debug!(five_tuple = ?self.five_tuple, %error, established, "TLS failed.");
+            debug!(five_tuple = %Private(self.five_tuple), %error, established, "TLS failed.");
             return Err(if established { StreamClose::TlsInvalid } else { StreamClose::HandshakeFailed });
         }
         if established && !self.is_open() {
