@@ -39,10 +39,12 @@ impl Server {
         };
         drop_expired_permissions(allocation, now, &mut self.counters.permissions);
         let renamed = &self.renamed;
-        let is_new =
-            |peer: &SocketAddr| !allocation.permissions.contains(PeerIp::from(shown(renamed, peer.ip())));
-        let added = peers(message).flatten().filter(is_new).count();
-        if allocation.permissions.len() + added > most {
+        let named = peers(message).flatten().map(|peer| PeerIp::from(shown(renamed, peer.ip())));
+        let mut added: Vec<PeerIp> = named.filter(|&ip| !allocation.permissions.contains(ip)).collect();
+        // Two ports of one address are one permission.
+        added.sort_unstable();
+        added.dedup();
+        if allocation.permissions.len() + added.len() > most {
             return Err(Code::InsufficientCapacity.into());
         }
         for peer in peers(message).flatten() {

@@ -117,6 +117,16 @@ fn permissions_of_an_allocation() {
 }
 
 #[test]
+fn two_ports_of_one_address_take_the_room_of_one_permission() {
+    let mut scene = limited(|limits| limits.permissions_per_allocation = 2);
+    let mut client = alice(1);
+    client.allocate(&mut scene);
+    assert_eq!(client.permit(&mut scene, &["9.0.0.1:1"]), 0);
+    assert_eq!(client.permit(&mut scene, &["9.0.0.2:1", "9.0.0.2:2"]), 0);
+    assert_eq!(scene.server.counters().permissions, 2);
+}
+
+#[test]
 fn channels_of_an_allocation() {
     let mut scene = limited(|limits| limits.channels_per_allocation = 2);
     let mut client = alice(1);
