@@ -28,6 +28,8 @@ pub(crate) struct Client {
 
 pub(crate) enum Act {
     Send(Vec<u8>),
+    /// The same many times at once.
+    Burst(Vec<u8>, usize),
     Close,
 }
 
@@ -36,6 +38,9 @@ pub(crate) struct Surroundings<'a> {
     /// Relayed addresses of others.
     pub(crate) strangers: &'a [SocketAddr],
     pub(crate) lifetime_max: u32,
+    /// Whether bandwidth is.
+    pub(crate) is_limited: bool,
+    pub(crate) unix: u64,
 }
 
 impl Client {
@@ -83,6 +88,14 @@ impl Client {
     }
 
     pub(crate) fn act(&mut self, chance: &mut Chance, around: &Surroundings<'_>) -> Act {
+        if around.is_limited && chance.percent(5) && !self.channels.is_empty() {
+            let number = chance.pick(&self.channels).0.clamp(0x4000, 0x4fff);
+            return Act::Burst(wire::channel_data(number, &[7; 1200], true), 80);
+        }
+        if chance.percent(1) {
+            // Somebody else goes on with this socket.
+            self.login = people::login(chance.next() >> 8, around.unix, 600);
+        }
         let doing = if self.relayed.is_empty() { chance.below(14) } else { chance.below(100) };
         let bytes = match doing {
             0 => self.request(chance, Method::BINDING, &[], false),
@@ -144,6 +157,11 @@ impl Client {
             1 => vec![],
             _ => vec![Part::lifetime(chance.below(u64::from(around.lifetime_max) * 2) as u32 + 1)],
         };
+        let mut parts: Vec<Part> = parts;
+        if chance.percent(20) {
+            let family = chance.pick(&[AddressFamily::Ipv4, AddressFamily::Ipv6]);
+            parts.push(Part::family(attribute::REQUESTED_ADDRESS_FAMILY, family));
+        }
         self.request(chance, Method::REFRESH, &parts, true)
     }
 

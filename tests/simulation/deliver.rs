@@ -105,7 +105,7 @@ impl World {
         }
         let name = self.advertised(source);
         let allocation = self.model.allocations.get_mut(&from).expect("there is an allocation");
-        assert!(allocation.relayed.contains(&name), "{source} is not the socket of {from:?}");
+        assert!(allocation.has(name), "{source} is not the socket of {from:?}");
         allocation.to_peer_datagrams += 1;
         if self.is_own(named.ip()) {
             assert!(
@@ -137,7 +137,8 @@ impl World {
             let allocation = self.model.allocations.get(&from).expect("there is an allocation");
             let channel = allocation.channels.get(&number).expect("the channel is bound");
             assert!(!channel.valid.is_over(self.now), "channel {number:#x} is over");
-            assert!(!allocation.valid.is_over(self.now), "the allocation of {from:?} is over");
+            let leg = allocation.leg_for(channel.peer.ip()).expect("the peer's family is served");
+            assert!(!leg.valid.is_over(self.now), "the allocation of {from:?} is over");
             return Some(channel.peer);
         }
         let send = SendIndication::parse(bytes).ok()?;
@@ -162,14 +163,9 @@ impl World {
             return;
         }
         if matches!(reason, DropReason::AllocationBandwidth | DropReason::TotalBandwidth) {
-            let limits = &self.model.options.bandwidth;
-            assert!(limits.per_allocation.is_some() || limits.total.is_some());
-            return;
+            return self.assert_limited();
         }
-        let Some(allocation) = self.model.allocations.get(&from).filter(|live| live.valid.is_sure(self.now))
-        else {
-            return;
-        };
+        let Some(allocation) = self.model.allocations.get(&from) else { return };
         let named = match parse_channel_data(bytes) {
             Ok((number, _)) => {
                 let channel = allocation.channels.get(&number);
@@ -177,8 +173,7 @@ impl World {
             }
             Err(_) => SendIndication::parse(bytes).ok().map(|send| send.peer),
         };
-        let permitted =
-            |peer: &SocketAddr| allocation.permissions.get(&peer.ip()).is_some_and(|p| p.is_sure(self.now));
+        let permitted = |peer: &SocketAddr| allocation.is_surely_permitted(peer.ip(), self.now);
         if let Some(peer) = named.filter(permitted)
             && !self.is_own(peer.ip())
         {
@@ -186,10 +181,15 @@ impl World {
         }
     }
 
+    fn assert_limited(&self) {
+        let limits = &self.model.options.bandwidth;
+        assert!(limits.per_allocation.is_some() || limits.total.is_some(), "no bandwidth is set");
+    }
+
     /// A peer says something to a relay socket, perhaps in a train.
     pub(crate) fn speak(&mut self, to: SocketAddr, from: SocketAddr) {
         let one = client::payload(&mut self.chance);
-        let count = if one.is_empty() { 1 } else { self.chance.pick(&[1, 1, 1, 2, 16]) };
+        let count = if one.is_empty() { 1 } else { self.chance.pick(&[1, 1, 1, 2, 16, 54]) };
         let mut payload = one.repeat(count);
         if count > 1 {
             payload.truncate(payload.len() - self.chance.index(one.len()));
@@ -235,7 +235,7 @@ impl World {
         let own = self.advertised(to);
         let now = self.now;
         let allocation = self.model.allocations.get_mut(&client).expect("there is an allocation");
-        assert!(allocation.relayed.contains(&own), "{client:?} hears what was meant for {own}");
+        assert!(allocation.has(own), "{client:?} hears what was meant for {own}");
         allocation.to_client_datagrams += count;
         let bound = allocation.channels.iter().find(|(_, channel)| channel.peer == name);
         match prefix {
@@ -254,19 +254,15 @@ impl World {
 
     fn unheard(&self, to: SocketAddr, from: SocketAddr, reason: DropReason) {
         if matches!(reason, DropReason::AllocationBandwidth | DropReason::TotalBandwidth) {
-            return;
+            return self.assert_limited();
         }
         let (own, name) = (self.advertised(to), self.advertised(from));
         if self.is_own(name.ip()) && !self.shared.ports.is_relay(from.ip(), from.port()) {
             return;
         }
-        let owner = self.model.allocations.values().find(|live| live.relayed.contains(&own));
-        let permitted =
-            owner.filter(|owner| owner.valid.is_sure(self.now)).and_then(|o| o.permissions.get(&name.ip()));
-        assert!(
-            !permitted.is_some_and(|valid| valid.is_sure(self.now)),
-            "{from} may send to {own}, but {reason:?}"
-        );
+        let owner = self.model.allocations.values().find(|live| live.has(own));
+        let is_permitted = owner.is_some_and(|owner| owner.is_surely_permitted(name.ip(), self.now));
+        assert!(!is_permitted, "{from} may send to {own}, but {reason:?}");
     }
 
     pub(crate) fn deliver_icmp(&mut self, to: SocketAddr, peer: SocketAddr) {
@@ -299,13 +295,13 @@ impl World {
         assert_eq!(allocation.to_client_datagrams, summary.to_client_datagrams);
         match reason {
             CloseReason::Expired => {
-                assert!(!allocation.valid.is_sure(self.now), "{client:?} expired too early")
+                assert!(!allocation.is_sure(self.now), "{client:?} expired too early")
             }
             CloseReason::CredentialExpired => assert_eq!(self.model.options.expiry, Expiry::Strict),
             CloseReason::ClientClosed => assert!(client.is_stream() || self.is_over),
             CloseReason::Refreshed | CloseReason::Shutdown => {}
         }
-        self.model.allocations.remove(&client);
+        self.model.end(client);
     }
 
     /// What clients are told instead of a local relay address.

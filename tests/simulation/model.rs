@@ -1,61 +1,31 @@
 //! What the server may do, worked out a second time from the messages alone.
 //!
 //! The model sees what is handed to the server and what the server answers. It believes a success response, after
-//! checking that it was due, and holds everything that is relayed against what those responses promised. Times are
-//! windows: something is certainly valid before `sure_until` and certainly over after `over_after`; in between, a
-//! timer may or may not have run.
+//! checking that it was due, and holds everything that is relayed against what those responses promised.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     net::{IpAddr, SocketAddr},
 };
 
 use iceway::{
-    stun::{Class, Message, Method, attribute, error_code, even_port, u32_value, xor_address},
+    stun::{
+        AddressFamily, Class, Message, Method, address_family, attribute, even_port, u32_value, xor_address,
+    },
     turn::{Expiry, FiveTuple, Options},
 };
 
 use crate::{
     people::{self, REALM},
+    promise::{Allocation, Channel, Leg, Window},
     wire,
 };
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Window {
-    pub(crate) sure_until: u64,
-    pub(crate) over_after: u64,
-}
-
-impl Window {
-    fn new(asked_at: u64, answered_at: u64, milliseconds: u64) -> Self {
-        Self { sure_until: asked_at + milliseconds, over_after: answered_at + milliseconds }
-    }
-
-    pub(crate) fn is_sure(self, now: u64) -> bool {
-        now < self.sure_until
-    }
-
-    pub(crate) fn is_over(self, now: u64) -> bool {
-        now > self.over_after
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct Channel {
-    pub(crate) peer: SocketAddr,
-    pub(crate) valid: Window,
-}
-
-#[derive(Debug)]
-pub(crate) struct Allocation {
-    pub(crate) username: String,
-    made_by: [u8; 12],
-    pub(crate) relayed: Vec<SocketAddr>,
-    pub(crate) valid: Window,
-    pub(crate) permissions: HashMap<IpAddr, Window>,
-    pub(crate) channels: HashMap<u16, Channel>,
-    pub(crate) to_peer_datagrams: u64,
-    pub(crate) to_client_datagrams: u64,
+/// A port held for a RESERVATION-TOKEN.
+struct Reservation {
+    by: FiveTuple,
+    address: SocketAddr,
+    valid: Window,
 }
 
 struct Waiting {
@@ -74,12 +44,12 @@ pub(crate) struct Model {
     pub(crate) options: Options,
     pub(crate) allocations: HashMap<FiveTuple, Allocation>,
     waiting: HashMap<(FiveTuple, [u8; 12]), Waiting>,
-    nonces: HashMap<SocketAddr, HashSet<Vec<u8>>>,
-    /// Ports held for a RESERVATION-TOKEN, and until when.
-    reserved: HashMap<[u8; 8], (SocketAddr, Window)>,
-    pub(crate) is_draining: bool,
+    /// Which nonces an address was given, and when.
+    pub(crate) nonces: HashMap<SocketAddr, HashMap<Vec<u8>, u64>>,
+    reserved: HashMap<[u8; 8], Reservation>,
+    pub(crate) drained_at: Option<u64>,
     /// A peer that the policy denies since the last reload.
-    denied: Option<IpAddr>,
+    pub(crate) denied: Option<IpAddr>,
     reloaded_at: u64,
     /// Whether the client of a five-tuple was gone while its request was being worked on.
     pub(crate) abandoned: u64,
@@ -93,7 +63,7 @@ impl Model {
             waiting: HashMap::new(),
             nonces: HashMap::new(),
             reserved: HashMap::new(),
-            is_draining: false,
+            drained_at: None,
             denied: None,
             reloaded_at: 0,
             abandoned: 0,
@@ -111,6 +81,10 @@ impl Model {
     /// A request that was pending is dropped after all. False if it was not pending.
     pub(crate) fn forget(&mut self, from: FiveTuple, id: [u8; 12]) -> bool {
         self.waiting.remove(&(from, id)).is_some()
+    }
+
+    pub(crate) fn is_being_worked_on(&self, from: FiveTuple) -> bool {
+        self.waiting.keys().any(|(waiting, _)| *waiting == from)
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -145,19 +119,18 @@ impl Model {
         unix: u64,
         clocks: Clocks,
     ) {
-        let request_bytes = request.len();
         let request = Message::parse(request).expect("what is answered is well-formed");
         let reply = Message::parse(reply).expect("an answer is well-formed");
         assert_eq!(request.class(), Class::Request);
         assert_eq!((reply.method(), reply.transaction_id()), (request.method(), request.transaction_id()));
         if reply.class() == Class::Error {
-            return self.refused(to, &request, &reply, request_bytes);
+            return self.refused(to, &request, &reply, clocks);
         }
         assert_eq!(reply.class(), Class::Success);
         if request.method() == Method::BINDING {
             return assert_mapped(to, &reply);
         }
-        let username = self.authenticated(to, &request);
+        let username = self.signer(to, &request).expect("a success is for a request that is signed");
         let password = people::right_passwords(&username);
         assert!(
             password.iter().any(|password| wire::is_signed_by(&reply, &username, password)),
@@ -173,40 +146,16 @@ impl Model {
         }
     }
 
-    fn refused(&mut self, to: FiveTuple, request: &Message<'_>, reply: &Message<'_>, request_bytes: usize) {
-        let (code, _) = error_code(reply.find(attribute::ERROR_CODE).expect("an error has a code")).unwrap();
-        let has_integrity = request.find(attribute::MESSAGE_INTEGRITY).is_some()
-            || request.find(attribute::MESSAGE_INTEGRITY_SHA256).is_some();
-        if let Some(nonce) = reply.find(attribute::NONCE) {
-            assert!(matches!(code, 401 | 438), "a nonce with {code}");
-            self.nonces.entry(to.client).or_default().insert(nonce.to_vec());
-        }
-        if matches!(code, 401 | 438) {
-            assert!(reply.find(attribute::NONCE).is_some() && reply.find(attribute::REALM).is_some());
-        }
-        if !has_integrity {
-            assert!(matches!(code, 400 | 401 | 420), "{code} for an unsigned request");
-            let reply_bytes = reply.bytes().len();
-            assert!(reply_bytes <= request_bytes + 100, "{reply_bytes} bytes for {request_bytes}");
-        }
-    }
-
-    /// Whose request this is; it must be signed, and carry a nonce given to this very address.
-    fn authenticated(&self, from: FiveTuple, request: &Message<'_>) -> String {
-        let nonce = request.find(attribute::NONCE).expect("a success needs a nonce");
-        let issued = self.nonces.get(&from.client);
-        assert!(
-            issued.is_some_and(|issued| issued.contains(nonce)),
-            "{from:?} has a nonce of another address"
-        );
-        assert_eq!(request.find(attribute::REALM), Some(REALM.as_bytes()));
-        let by_name = request.find(attribute::USERNAME).map(|name| std::str::from_utf8(name).unwrap());
-        let by_hash = || people::by_userhash(request.find(attribute::USERHASH).expect("a user is named"));
-        let username = by_name.or_else(by_hash).expect("the user exists");
+    /// Whose request this is, if it is signed by them and carries a nonce given to this very address.
+    pub(crate) fn signer(&self, from: FiveTuple, request: &Message<'_>) -> Option<String> {
+        let nonce = request.find(attribute::NONCE)?;
+        let is_issued = self.nonces.get(&from.client).is_some_and(|issued| issued.contains_key(nonce));
+        let is_ours = request.find(attribute::REALM) == Some(REALM.as_bytes());
+        let by_name = request.find(attribute::USERNAME).and_then(|name| std::str::from_utf8(name).ok());
+        let username = by_name.or_else(|| people::by_userhash(request.find(attribute::USERHASH)?))?;
         let passwords = people::right_passwords(username);
         let is_signed = passwords.iter().any(|password| wire::is_signed_by(request, username, password));
-        assert!(is_signed, "a success for {username}, but the request is not signed by them");
-        username.to_owned()
+        (is_issued && is_ours && is_signed).then(|| username.to_owned())
     }
 
     fn allocated(&mut self, asked: &Asked<'_>) {
@@ -216,14 +165,15 @@ impl Model {
         let live = self.allocations.get(to);
         if let Some(same) = live.filter(|live| live.made_by == request.transaction_id()) {
             assert_eq!(
-                (&same.relayed, &same.username),
+                (&same.answered, &same.username),
                 (&relayed, username),
                 "a retransmission is answered alike"
             );
             return;
         }
-        assert!(live.is_none_or(|live| !live.valid.is_sure(clocks.now)), "a second allocation on {to:?}");
-        assert!(!self.is_draining, "an allocation while draining");
+        assert!(live.is_none_or(|live| !live.is_sure(clocks.now)), "a second allocation on {to:?}");
+        let is_drained = self.drained_at.is_some_and(|drained_at| *since > drained_at);
+        assert!(!is_drained, "an allocation while draining");
         if let Some(expires) = people::expires(username) {
             assert!(expires >= asked.unix.min(clocks.unix), "an expired credential still allocates");
         }
@@ -232,8 +182,8 @@ impl Model {
         let allocation = Allocation {
             username: username.clone(),
             made_by: request.transaction_id(),
-            relayed,
-            valid,
+            legs: relayed.iter().map(|&address| Leg { address, valid }).collect(),
+            answered: relayed,
             permissions: HashMap::new(),
             channels: HashMap::new(),
             to_peer_datagrams: 0,
@@ -245,24 +195,27 @@ impl Model {
 
     /// The relayed addresses are where they were asked to be, and nobody else's.
     fn assert_places(&mut self, asked: &Asked<'_>, relayed: &[SocketAddr]) {
-        let Asked { request, reply, since, clocks, .. } = asked;
+        let Asked { to, request, reply, since, clocks, .. } = asked;
         let wants_two = request.find(attribute::ADDITIONAL_ADDRESS_FAMILY).is_some();
         assert!(relayed.len() == 1 || wants_two && relayed.len() == 2, "{relayed:?}");
         for address in relayed {
             let advertised =
                 self.options.relay_addresses.iter().any(|relay| relay.advertised == address.ip());
             assert!(advertised, "{address} is not ours");
-            let sure =
-                |other: &&Allocation| other.valid.is_sure(clocks.now) && other.relayed.contains(address);
+            let sure = |other: &&Allocation| {
+                other.legs.iter().any(|leg| leg.address == *address && leg.valid.is_sure(clocks.now))
+            };
             assert!(!self.allocations.values().any(|other| sure(&other)), "{address} is given twice");
         }
         let token = request.find(attribute::RESERVATION_TOKEN).and_then(|token| token.try_into().ok());
-        if let Some((reserved, valid)) = token.and_then(|token: [u8; 8]| self.reserved.remove(&token)) {
+        if let Some(Reservation { address, valid, .. }) =
+            token.and_then(|token: [u8; 8]| self.reserved.remove(&token))
+        {
             assert!(!valid.is_over(*since), "a reservation outlives its time");
-            assert_eq!(relayed, [reserved], "a token leads to the port reserved with it");
+            assert_eq!(relayed, [address], "a token leads to the port reserved with it");
         } else {
             let is_free = |address: &SocketAddr| {
-                !self.reserved.values().any(|(held, valid)| held == address && valid.is_sure(clocks.now))
+                !self.reserved.values().any(|held| held.address == *address && held.valid.is_sure(clocks.now))
             };
             assert!(relayed.iter().all(is_free), "{relayed:?} is reserved for another");
         }
@@ -274,13 +227,14 @@ impl Model {
             if let Some(token) = token {
                 let next = SocketAddr::new(relayed[0].ip(), relayed[0].port() + 1);
                 let lifetime = self.options.lifetimes.reservation.as_millis() as u64;
-                self.reserved.insert(token, (next, Window::new(*since, clocks.now, lifetime)));
+                let valid = Window::new(*since, clocks.now, lifetime);
+                self.reserved.insert(token, Reservation { by: *to, address: next, valid });
             }
         }
     }
 
     fn assert_quotas(&self, to: FiveTuple, user: &str, now: u64) {
-        let sure = || self.allocations.iter().filter(|(_, live)| live.valid.is_sure(now));
+        let sure = || self.allocations.iter().filter(|(_, live)| live.is_sure(now));
         let of_user = sure().filter(|(_, live)| people::user(&live.username) == user).count();
         let of_address = sure().filter(|(five_tuple, _)| five_tuple.client.ip() == to.client.ip()).count();
         let limits = &self.options.limits;
@@ -307,16 +261,23 @@ impl Model {
 
     fn refreshed(&mut self, asked: &Asked<'_>) {
         let seconds = asked.request.find(attribute::LIFETIME).map(|value| u32_value(value).unwrap());
-        if seconds == Some(0) {
-            // A second Refresh to zero may be answered with success too.
-            if let Some(live) = self.allocations.get(&asked.to) {
-                assert_eq!(live.username, asked.username);
+        let family = asked.request.find(attribute::REQUESTED_ADDRESS_FAMILY);
+        let is_ipv4 = family.map(|value| address_family(value).unwrap() == AddressFamily::Ipv4);
+        if seconds != Some(0) {
+            let valid = Window::new(asked.since, asked.clocks.now, self.granted(asked));
+            let legs = &mut self.own(asked).legs;
+            for leg in legs.iter_mut().filter(|leg| is_ipv4.is_none_or(|v4| leg.address.is_ipv4() == v4)) {
+                leg.valid = valid;
             }
-            self.allocations.remove(&asked.to);
             return;
         }
-        let valid = Window::new(asked.since, asked.clocks.now, self.granted(asked));
-        self.own(asked).valid = valid;
+        let allocation = self.own(asked);
+        for family in [true, false].into_iter().filter(|family| is_ipv4.is_none_or(|v4| v4 == *family)) {
+            allocation.end_family(family);
+        }
+        if allocation.legs.is_empty() {
+            self.end(asked.to);
+        }
     }
 
     fn permitted(&mut self, asked: &Asked<'_>) {
@@ -361,8 +322,7 @@ impl Model {
         let valid =
             Window::new(asked.since, asked.clocks.now, self.options.lifetimes.permission.as_millis() as u64);
         let allocation = self.own(asked);
-        let family = allocation.relayed.iter().any(|relayed| relayed.is_ipv4() == peer.is_ipv4());
-        assert!(family, "{peer} has another family");
+        assert!(allocation.leg_for(peer.ip()).is_some(), "{peer} has another family");
         allocation.permissions.insert(peer.ip(), valid);
     }
 
@@ -370,21 +330,18 @@ impl Model {
     fn own(&mut self, asked: &Asked<'_>) -> &mut Allocation {
         let allocation = self.allocations.get_mut(&asked.to).expect("there is an allocation");
         assert_eq!(allocation.username, asked.username, "another user's allocation");
-        assert!(!allocation.valid.is_over(asked.clocks.now), "the allocation is over");
+        assert!(!allocation.is_over(asked.clocks.now), "the allocation is over");
         allocation
     }
 
     pub(crate) fn assert_permitted(&self, client: FiveTuple, peer: IpAddr, now: u64) {
         let allocation =
             self.allocations.get(&client).unwrap_or_else(|| panic!("{client:?} has no allocation"));
-        assert!(!allocation.valid.is_over(now), "the allocation of {client:?} is over");
+        let leg = allocation.leg_for(peer).expect("the peer's family is served");
+        assert!(!leg.valid.is_over(now), "the allocation of {client:?} is over");
         let valid = allocation.permissions.get(&peer);
         let valid = valid.unwrap_or_else(|| panic!("{client:?} never asked for a permission for {peer}"));
-        assert!(
-            !valid.is_over(now),
-            "the permission of {client:?} for {peer} is over since {}",
-            valid.over_after
-        );
+        assert!(!valid.is_over(now), "the permission of {client:?} for {peer} is over: {valid:?} at {now}");
     }
 
     /// A reload ends what clients have with a peer that is no longer allowed.
@@ -396,9 +353,15 @@ impl Model {
         }
     }
 
+    /// An allocation ends, and with it the reservation it made.
+    pub(crate) fn end(&mut self, client: FiveTuple) {
+        self.allocations.remove(&client);
+        self.reserved.retain(|_, reservation| reservation.by != client);
+    }
+
     /// What a client's end takes with it.
     pub(crate) fn closed(&mut self, client: FiveTuple) {
-        self.allocations.remove(&client);
+        self.end(client);
         let before = self.waiting.len();
         self.waiting.retain(|(from, _), _| *from != client);
         self.abandoned += (before - self.waiting.len()) as u64;
@@ -415,7 +378,7 @@ struct Asked<'a> {
     clocks: Clocks,
 }
 
-fn addresses(message: &Message<'_>, kind: u16) -> Vec<SocketAddr> {
+pub(crate) fn addresses(message: &Message<'_>, kind: u16) -> Vec<SocketAddr> {
     let id = message.transaction_id();
     message
         .attributes()
@@ -430,4 +393,9 @@ fn assert_mapped(to: FiveTuple, reply: &Message<'_>) {
         [to.client],
         "the mapped address is the sender's"
     );
+}
+
+pub(crate) fn is_signed(message: &Message<'_>) -> bool {
+    message.find(attribute::MESSAGE_INTEGRITY).is_some()
+        || message.find(attribute::MESSAGE_INTEGRITY_SHA256).is_some()
 }

@@ -110,7 +110,7 @@ impl World {
             3..=5 => self.reload(),
             6 => {
                 if self.chance.percent(20) {
-                    self.model.is_draining = true;
+                    self.model.drained_at.get_or_insert(self.now);
                     self.servers.iter_mut().for_each(iceway::turn::Server::start_drain);
                 }
             }

@@ -72,6 +72,7 @@ pub(crate) struct World {
     pub(crate) put_off: Option<(FiveTuple, [u8; 12])>,
     /// Quiet: nobody does anything any more.
     pub(crate) is_over: bool,
+    pub(crate) is_shut_down: bool,
     pub(crate) is_policy_strict: bool,
     pub(crate) directory: Kind,
     /// How late the driver is in calling `handle_deadline`.
@@ -117,6 +118,7 @@ impl World {
             look_ups: BTreeMap::new(),
             put_off: None,
             is_over: false,
+            is_shut_down: false,
             is_policy_strict: false,
             directory: kind,
             lateness: 0,
@@ -262,7 +264,10 @@ impl World {
         }
         let strangers: Vec<SocketAddr> =
             self.clients.iter().flat_map(|client| client.relayed.clone()).collect();
+        let bandwidth = &self.model.options.bandwidth;
         let around = Surroundings {
+            is_limited: bandwidth.per_allocation.is_some() || bandwidth.total.is_some(),
+            unix: self.unix(),
             strangers: &strangers,
             lifetime_max: self.model.options.lifetimes.allocation_max.as_secs() as u32,
         };
@@ -270,6 +275,11 @@ impl World {
         let from = client.five_tuple;
         match client.act(&mut self.chance, &around) {
             Act::Send(bytes) => self.send(from, bytes),
+            Act::Burst(bytes, count) => {
+                for _ in 0..count {
+                    self.after(50, Event::ToServer { from, bytes: bytes.clone() });
+                }
+            }
             Act::Close => self.reconnect(index),
         }
         let pause = self.chance.pick(&[10, 100, 3_000, 40_000]);
