@@ -96,7 +96,7 @@ pub(super) fn uris(reached: &Reached, external: &[External], host: Option<&str>)
 pub(super) fn best_addresses(reached: &Reached, external: &[External]) -> Vec<(IpAddr, IpAddr)> {
     let mut seen: Vec<(IpAddr, IpAddr)> =
         reached.iter().map(|(_, address)| (address.ip(), public_of(address.ip(), external))).collect();
-    seen.sort_by_key(|(_, public)| remoteness(*public));
+    seen.sort_by_key(|(local, public)| (remoteness(*public), remoteness(*local)));
     let first = |is_ipv4: bool| seen.iter().find(|(local, _)| local.is_ipv4() == is_ipv4).copied();
     let (v4, v6) = (first(true), first(false));
     let v6 = v6.filter(|(_, public)| v4.is_none() || remoteness(*public) == 0);
@@ -153,6 +153,14 @@ mod tests {
             uris(&reached, &[], None),
             ["stun:10.0.0.5:3478", "turn:10.0.0.5:3478?transport=udp", "turn:10.0.0.5:3478?transport=tcp"]
         );
+    }
+
+    #[test]
+    fn loopback_does_not_stand_for_the_public_address() {
+        let reached = reached(&[(Transport::Udp, "127.0.0.1:3478"), (Transport::Udp, "10.0.0.5:3478")]);
+        let public = "203.0.113.5".parse().unwrap();
+        let best = best_addresses(&reached, &[External { public, private: None }]);
+        assert_eq!(best, [("10.0.0.5".parse().unwrap(), public)]);
     }
 
     #[test]

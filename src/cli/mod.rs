@@ -20,7 +20,10 @@ use clap::ArgMatches;
 pub use exit::{EXIT_CODES, Exit};
 pub use reference::reference;
 
-use crate::config::{Sources, given_flags};
+use crate::{
+    config::{ConfigError, Sources, given_flags},
+    runtime::TlsError,
+};
 use exit::Failure;
 
 /// Runs the command line of this process.
@@ -83,8 +86,14 @@ fn now_unix() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-impl From<crate::config::ConfigError> for Failure {
-    fn from(error: crate::config::ConfigError) -> Self {
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Configuration(error.to_string())
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
         Self::Configuration(error.to_string())
     }
 }

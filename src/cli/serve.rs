@@ -2,7 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, stderr},
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     time::Duration,
 };
 
@@ -20,7 +20,6 @@ use crate::{
     config::{self, Config, Loaded, LogFormat, LogLevel, SecretBytes, SharedSecret, Sources},
     runtime::{Node, NodeHandle, StartError},
     telemetry::{self, LogHandle, LogOptions},
-    turn::Transport,
 };
 
 /// How often a draining node looks whether the last allocation has ended.
@@ -38,22 +37,23 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, "{warning}");
     }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the system refuses an event queue")?;
+    // Before anybody can be told that it is ready: a signal that comes then must not end it the hard way.
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::new().context("the system refuses signal handlers")?
+    };
+    try_relay_addresses(&loaded)?;
     let http = bind_http(&loaded.config)?;
     let node = Node::start(&loaded.config).map_err(explain_start)?;
     let http =
         http.map(|listener| api::serve(listener, node.handle())).transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), is_trial)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the system refuses an event queue")?;
-    runtime.block_on(until_told_to_end(&mut Serving {
-        sources,
-        loaded,
-        generated,
-        node: node.handle(),
-        log,
-    }))?;
+    let mut serving = Serving { sources, loaded, generated, node: node.handle(), log };
+    runtime.block_on(serving.until_told_to_end(&mut signals));
     node.handle().shutdown();
     node.join();
     drop(http);
@@ -96,20 +96,31 @@ fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-fn explain_start(error: StartError) -> anyhow::Error {
-    let advice = match &error {
-        StartError::Listen { transport: Transport::Udp, .. } => {
-            "; end what uses it, or set listen.udp (--listen-udp)"
+/// A relay address that is not one of this machine would refuse every client.
+fn try_relay_addresses(loaded: &Loaded) -> Result<(), Failure> {
+    let mut faults = Vec::new();
+    for ip in &loaded.config.relay.addresses {
+        if let Err(error) = UdpSocket::bind((*ip, 0)) {
+            let origin = loaded.origin("relay.addresses");
+            faults.push(format!(
+                "relay.addresses ({origin}): {ip} cannot be bound: {error}; name addresses of this machine"
+            ));
         }
-        StartError::Listen { transport: Transport::Tcp, .. } => {
-            "; end what uses it, or set listen.tcp (--listen-tcp)"
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Failure::Configuration(faults.join("\n"))) }
+}
+
+fn explain_start(error: StartError) -> Failure {
+    let taken = "; end what uses it, or set";
+    match error {
+        StartError::Listen { transport, .. } => {
+            let name = transport.as_str();
+            anyhow!("{error}{taken} listen.{name} (--listen-{name})").into()
         }
-        StartError::Listen { transport: Transport::Tls, .. } => {
-            "; end what uses it, or set listen.tls (--listen-tls)"
-        }
-        StartError::Directory(_) | StartError::Tls(_) | StartError::System { .. } => "",
-    };
-    anyhow!("{error}{advice}")
+        StartError::Tls(error) => error.into(),
+        StartError::Directory(error) => Failure::Configuration(error.to_string()),
+        StartError::System { .. } => anyhow!(error).into(),
+    }
 }
 
 /// Says what runs: at length to somebody who tries it, in log lines to everybody else.
@@ -175,19 +186,6 @@ struct Serving<'a> {
     log: LogHandle,
 }
 
-async fn until_told_to_end(serving: &mut Serving<'_>) -> anyhow::Result<()> {
-    let mut signals = Signals::new().context("the system refuses signal handlers")?;
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => break,
-            _ = signals.interrupt.recv() => break,
-            _ = signals.hang_up.recv() => serving.reload(),
-        }
-    }
-    drain(&serving.node, serving.loaded.config.runtime.drain_timeout, &mut signals).await;
-    Ok(())
-}
-
 /// Refuses new allocations and waits for those that are up, but not for ever and not past a second signal.
 async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
     node.drain();
@@ -223,6 +221,17 @@ async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
 }
 
 impl Serving<'_> {
+    async fn until_told_to_end(&mut self, signals: &mut Signals) {
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                _ = signals.hang_up.recv() => self.reload(),
+            }
+        }
+        drain(&self.node, self.loaded.config.runtime.drain_timeout, signals).await;
+    }
+
     /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.
     fn reload(&mut self) {
         let mut fresh = match config::load(self.sources) {

@@ -27,4 +27,4 @@ pub use counters::RuntimeCounters;
 pub use handle::{NodeHandle, RelayPorts, ShardSnapshot, Snapshot};
 pub use node::{Listening, Node, StartError};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
-pub use tls::{CertificateStatus, TlsError};
+pub use tls::{CertificateStatus, TlsError, check_certificate};

@@ -119,10 +119,38 @@ fn a_port_that_is_taken_names_the_key_that_chooses_it() {
 }
 
 #[test]
-fn a_certificate_that_is_none_keeps_it_from_starting() {
-    let flags = ["--tls-certificate=/dev/null", "--tls-private-key=/dev/null", "--listen-tls=127.0.0.1:0"];
-    let output = iceway(&[&FREE_PORTS[..], &flags].concat()).output().unwrap();
+fn a_certificate_that_is_none_is_a_wrong_configuration() {
+    let tls = ["--tls-certificate=/dev/null", "--tls-private-key=/dev/null"];
+    for command in ["serve", "check"] {
+        let output = iceway(&[&[command], &FREE_PORTS[..], &tls].concat()).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{err}");
+        assert!(err.contains("/dev/null holds no certificate"), "{err}");
+    }
+}
+
+#[test]
+fn a_relay_address_of_another_machine_is_a_wrong_configuration() {
+    let output =
+        iceway(&[&FREE_PORTS[..], &["--relay-addresses=127.0.0.1,203.0.113.77"]].concat()).output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{err}");
-    assert!(err.contains("/dev/null"), "{err}");
+    assert_eq!(output.status.code(), Some(78), "{err}");
+    assert!(
+        err.contains("relay.addresses (flag --relay-addresses): 203.0.113.77 cannot be bound: "),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_second_server_on_the_same_port_does_not_start() {
+    let first = Server::start(&[]);
+    for (key, address) in [("--listen-udp", first.udp), ("--listen-tcp", first.tcp)] {
+        let flag = format!("{key}={address}");
+        let others = FREE_PORTS.iter().filter(|other| !other.starts_with(key));
+        let flags: Vec<&str> = others.copied().chain([flag.as_str()]).collect();
+        let output = iceway(&flags).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert!(err.contains(&format!(" {address}: ")) && err.contains(key), "{err}");
+    }
 }

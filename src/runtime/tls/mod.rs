@@ -11,3 +11,11 @@ pub use error::TlsError;
 pub use store::CertificateStatus;
 pub(crate) use store::TlsStore;
 pub(crate) use watch::watch;
+
+/// Reads the configured certificate and private key as a node would: its dates, or `None` if there is none configured.
+///
+/// # Errors
+/// See [`TlsError`].
+pub fn check_certificate(config: &crate::config::Tls) -> Result<Option<CertificateStatus>, TlsError> {
+    Ok(TlsStore::load(config)?.map(|store| store.status()))
+}
