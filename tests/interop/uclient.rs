@@ -32,15 +32,12 @@ relays! {
     udp_padded_odd_length: 1, "-c -D -l 171";
     udp_extra_requests: 2, "-G";
     udp_extra_requests_client_to_client: 4, "-G -y";
-    udp_random_disconnect_of_50: 50, "-B -m 50";
-    udp_random_disconnect_of_50_client_to_client: 52, "-B -m 50 -y";
     udp_large_messages: 1, "-c -l 1400";
     udp_ipv6_relay: 2, "-x -6peer";
     udp_ipv6_relay_by_indications: 1, "-x -s -c -6peer";
     udp_ipv6_relay_client_to_client: 4, "-x -y";
     udp_from_ipv6_to_ipv4: 2, "-6server";
     udp_from_ipv6_to_ipv6: 2, "-x -6server -6peer";
-    udp_protocol_errors: 2, "-R";
     tcp_channels_with_rtcp_pair: 2, "-t";
     tcp_channels_of_one_component: 1, "-t -c";
     tcp_indications: 2, "-t -s";
@@ -49,7 +46,6 @@ relays! {
     tcp_extra_requests: 2, "-t -G";
     tcp_ipv6_relay: 2, "-t -x -6peer";
     tcp_from_ipv6: 2, "-t -6server";
-    tcp_random_disconnect_of_50: 50, "-t -B -m 50";
     tls_channels_with_rtcp_pair: 2, "-t -S";
     tls_channels_of_one_component: 1, "-t -S -c";
     tls_indications: 2, "-t -S -s";
@@ -101,10 +97,39 @@ fn a_wrong_credential_gets_no_allocation() {
 #[test]
 fn a_bad_channel_number_is_refused_and_relaying_goes_on() {
     let scene = Scene::new();
-    for flags in ["-N", "-N -R", "-t -N"] {
+    for flags in ["-N", "-t -N"] {
         let run = scene.run(flags, &by_secret(SECRET));
         assert!(run.output.contains("channel bind: error 400"), "{flags}: {}", run.output);
     }
+    scene.relays("-c", 1);
+}
+
+#[test]
+fn requests_that_break_the_protocol_leave_the_server_relaying() {
+    // The client never retransmits in this mode, so it may wait for ever for what it lost.
+    let scene = Scene::new();
+    for flags in ["-R", "-N -R", "-t -R"] {
+        let mut client = scene.start(flags, &by_secret(SECRET));
+        client.wait_at_most(Duration::from_secs(12));
+    }
+    scene.relays("-c", 1);
+}
+
+#[test]
+fn fifty_clients_that_vanish_at_once_leave_the_server_relaying() {
+    // It closes all its sockets as soon as it has sent more than five messages between two looks at the clock.
+    let scene = Scene::new();
+    for flags in ["-B -m 50 -n 10 -z 1", "-B -m 50 -n 10 -z 1 -y", "-t -B -m 50 -n 10 -z 1"] {
+        let run = scene.run(flags, &by_secret(SECRET));
+        let (sent, _) = counts(&run).unwrap_or_default();
+        assert!((1..500).contains(&sent), "{flags}: {}", run.output);
+    }
+    assert_eq!(
+        scene.server.metric("iceway_allocations", &["transport=\"tcp\""]),
+        0.0,
+        "connections were seen to end"
+    );
+    assert!(scene.server.metric("iceway_allocations", &["transport=\"udp\""]) >= 50.0, "lifetimes run on");
     scene.relays("-c", 1);
 }
 
@@ -168,8 +193,12 @@ impl Scene {
         assert_eq!(counts(&run), Some((sent, sent)), "{flags}: {}", run.output);
     }
 
-    /// Runs the client with `flags`; three of them are ours: `-6peer`, `-6server`, `-plainport`.
     fn run(&self, flags: &str, credential: &[String]) -> Tool {
+        Tool::of(self.start(flags, credential), LIMIT)
+    }
+
+    /// Starts the client with `flags`; three of them are ours: `-6peer`, `-6server`, `-plainport`.
+    fn start(&self, flags: &str, credential: &[String]) -> Process {
         let flags: Vec<&str> = flags.split(' ').collect();
         let has = |flag| flags.contains(&flag);
         let tls = has("-S") && !has("-plainport");
@@ -182,7 +211,7 @@ impl Scene {
             command.arg("-E").arg(self.server.authority.path());
         }
         command.args(credential).arg(if has("-6server") { "::1" } else { "127.0.0.1" });
-        Tool::run(command, self.server.directory(), "uclient", LIMIT)
+        Process::start(command, self.server.directory(), "uclient")
     }
 }
 

@@ -64,6 +64,14 @@ impl Process {
         }
     }
 
+    /// Waits for the process to end by itself, but not longer.
+    pub(crate) fn wait_at_most(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while self.exit().is_none() && Instant::now() < deadline {
+            sleep(POLL);
+        }
+    }
+
     pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         nix::sys::signal::kill(self.pid(), signal).unwrap();
     }
@@ -103,7 +111,11 @@ pub(crate) struct Tool {
 impl Tool {
     /// Runs `command`; it must end within `limit`.
     pub(crate) fn run(command: Command, directory: &Path, name: &str, limit: Duration) -> Self {
-        let mut process = Process::start(command, directory, name);
+        Self::of(Process::start(command, directory, name), limit)
+    }
+
+    /// The same for one that has been started.
+    pub(crate) fn of(mut process: Process, limit: Duration) -> Self {
         let status = process.wait(limit);
         Self { status, output: process.output() }
     }

@@ -1,4 +1,4 @@
-//! Repeatable randomness: a failing test prints its seed, and `ICEWAY_TEST_SEED` replays it.
+//! Repeatable randomness: a failing test prints its seed, and `INTEROP_SEED` replays it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ pub(crate) struct Random {
 impl Random {
     pub(crate) fn new() -> Self {
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
-        let chosen = std::env::var("ICEWAY_TEST_SEED").ok().map(|seed| seed.parse().unwrap());
+        let chosen = std::env::var("INTEROP_SEED").ok().map(|seed| seed.parse().unwrap());
         let seed: u64 = chosen.unwrap_or_else(clock);
         Self { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, seed }
     }
@@ -73,7 +73,7 @@ impl Random {
 impl Drop for Random {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("repeat with ICEWAY_TEST_SEED={}", self.seed);
+            eprintln!("repeat with INTEROP_SEED={}", self.seed);
         }
     }
 }

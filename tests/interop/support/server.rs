@@ -71,6 +71,12 @@ impl Server {
         let lines: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         std::fs::write(&file, lines.concat()).unwrap();
         program.arg("serve").arg("--config").arg(file);
+        // The tester's own configuration must not reach the server.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"ICEWAY_") {
+                program.env_remove(name);
+            }
+        }
         let mut process = Process::start(program, directory.path(), "iceway");
         process.wait_until("ready", START_LIMIT, |_| matches!(get(http, "/readyz"), Some((200, _))));
         Self { process, port, tls_port, authority, http, directory }
