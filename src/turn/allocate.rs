@@ -102,7 +102,7 @@ impl Server {
         };
         let making = Making {
             fingerprint: head.fingerprint,
-            sha256: identity.signature.sha256,
+            signature: identity.signature.clone(),
             ports: wish.ports,
             outstanding: 0,
             tries: TRIES_MAX,

@@ -8,6 +8,7 @@ use super::{
     five_tuple::ClientKey,
     peers::{Channels, Family, Permissions},
     quota::Grant,
+    response::Signature,
 };
 use crate::stun::TransactionId;
 
@@ -113,11 +114,11 @@ pub(super) struct Answer {
 }
 
 /// An allocation whose relay sockets are still to be bound.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Making {
     pub(super) fingerprint: bool,
-    /// Answer with MESSAGE-INTEGRITY-SHA256.
-    pub(super) sha256: bool,
+    /// Of the answer.
+    pub(super) signature: Signature,
     pub(super) ports: PortWish,
     /// Binds not answered yet.
     pub(super) outstanding: u8,

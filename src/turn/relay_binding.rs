@@ -8,10 +8,9 @@ use super::{
     peers::Family,
     relays::{Relay, RelayState, rank},
     reservations::Reservation,
-    response::{Head, Refused, Signature},
+    response::{Head, Refused},
     server::draw,
 };
-use crate::stun::IntegrityKey;
 
 impl Server {
     /// Takes a port and asks for a socket there: 440 without a relay address of the family, 508 without a free port.
@@ -135,13 +134,13 @@ impl Server {
     /// One bind less to wait for; after the last one the Allocate is answered.
     fn bind_settled(&mut self, now: Now, slot: u32) {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
-        let Some(making) = &mut allocation.making else { return };
-        making.outstanding -= 1;
-        if making.outstanding > 0 {
+        if let Some(making) = &mut allocation.making
+            && making.outstanding > 1
+        {
+            making.outstanding -= 1;
             return;
         }
-        let making = **making;
-        let signature = Signature { key: IntegrityKey::new(allocation.key.bytes()), sha256: making.sha256 };
+        let Some(making) = allocation.making.take() else { return };
         let head = Head {
             from: allocation.five_tuple,
             request: super::Request::Allocate,
@@ -152,12 +151,12 @@ impl Server {
         self.making -= 1;
         let answer = if is_live {
             self.go_live(now, slot, &making);
-            self.write_allocated(&head, &signature, slot)
+            self.write_allocated(&head, &making.signature, slot)
         } else {
             self.allocations.remove(slot);
             Err(Refused::Code(Code::InsufficientCapacity))
         };
-        let answer = self.answer_refusal(&head, answer, Some(&signature));
+        let answer = self.answer_refusal(&head, answer, Some(&making.signature));
         if let Some(message) = answer.ok().and_then(|bytes| self.reply.get(..bytes)) {
             self.outputs.push_back(Output::Send { to: head.from, message: message.into() });
         }
@@ -169,7 +168,6 @@ impl Server {
     fn go_live(&mut self, now: Now, slot: u32, making: &Making) {
         let token = if making.ports == PortWish::Pair { self.reserve_second(slot) } else { None };
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
-        allocation.making = None;
         allocation.answer.token = token;
         allocation.reserved_until = token.map(|_| now.monotonic.after(self.options.lifetimes.reservation));
         let until = now.monotonic.after(Duration::from_secs(allocation.answer.lifetime.into()));
