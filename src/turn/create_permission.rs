@@ -11,6 +11,9 @@ use super::{
 };
 use crate::stun::{self, Message, attribute};
 
+/// The most ports of one address that a message may name on average; bounds the work it makes.
+const PORTS_MAX: usize = 8;
+
 /// A peer address that a client may exchange data with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LegalPeer {
@@ -30,44 +33,48 @@ impl Server {
         slot: u32,
     ) -> Result<usize, Refused> {
         let most = usize::from(self.options.limits.permissions_per_allocation);
-        if peers(message).count() > most {
-            return Err(Code::InsufficientCapacity.into());
-        }
-        self.check_peers(message, slot)?;
+        let legal = self.legal_peers(message, slot, most)?;
         let Some(allocation) = self.allocations.get_mut(slot) else {
             return Err(Code::AllocationMismatch.into());
         };
         drop_expired_permissions(allocation, now, &mut self.counters.permissions);
-        let renamed = &self.renamed;
-        let named = peers(message).flatten().map(|peer| PeerIp::from(shown(renamed, peer.ip())));
-        let mut added: Vec<PeerIp> = named.filter(|&ip| !allocation.permissions.contains(ip)).collect();
-        // Two ports of one address are one permission.
-        added.sort_unstable();
-        added.dedup();
-        if allocation.permissions.len() + added.len() > most {
+        let added = legal.iter().filter(|(ip, _)| !allocation.permissions.contains(*ip)).count();
+        if allocation.permissions.len() + added > most {
             return Err(Code::InsufficientCapacity.into());
         }
-        for peer in peers(message).flatten() {
-            if let Ok(peer) = self.judge(peer.ip()) {
-                self.permit(now, slot, peer);
-            }
+        for (_, peer) in legal {
+            self.permit(now, slot, peer);
         }
         self.write_success(head, Some(&identity.signature), |_| Ok(()))
     }
 
-    /// Whether there are peer addresses, and each of them is well formed (400), of a family that the allocation has
-    /// (443) and allowed (403).
-    fn check_peers(&mut self, message: &Message<'_>, slot: u32) -> Result<(), Code> {
-        if peers(message).next().is_none() || peers(message).any(|peer| peer.is_err()) {
+    /// The addresses that are named, each once, if there are any and each of them is well formed (400), of a family
+    /// that the allocation has (443), and allowed (403).
+    fn legal_peers(
+        &mut self,
+        message: &Message<'_>,
+        slot: u32,
+        most: usize,
+    ) -> Result<Vec<(PeerIp, LegalPeer)>, Code> {
+        let named: Result<Vec<SocketAddr>, _> = peers(message).collect();
+        let named = named.map_err(|_| Code::BadRequest)?;
+        if named.is_empty() {
             return Err(Code::BadRequest);
         }
-        for peer in peers(message).flatten() {
+        // Several ports of an address are one permission, but nobody needs this many.
+        if named.len() > most.saturating_mul(PORTS_MAX) {
+            return Err(Code::InsufficientCapacity);
+        }
+        for peer in &named {
             self.check_family(slot, peer.ip())?;
         }
-        for peer in peers(message).flatten() {
-            self.judge_counted(peer.ip())?;
-        }
-        Ok(())
+        let judged = named
+            .iter()
+            .map(|peer| Ok((PeerIp::from(self.shown(peer.ip())), self.judge_counted(peer.ip())?)));
+        let mut legal = judged.collect::<Result<Vec<_>, Code>>()?;
+        legal.sort_unstable_by_key(|&(ip, _)| ip);
+        legal.dedup_by_key(|&mut (ip, _)| ip);
+        Ok(legal)
     }
 
     /// Whether the allocation has a relay of the peer's family: 443.
@@ -123,8 +130,4 @@ fn peers(message: &Message<'_>) -> impl Iterator<Item = Result<SocketAddr, stun:
     let transaction_id = message.transaction_id();
     let values = message.attributes().filter(|&(found, _)| found == attribute::XOR_PEER_ADDRESS);
     values.map(move |(_, value)| stun::xor_address(value, &transaction_id))
-}
-
-fn shown(renamed: &[(IpAddr, IpAddr)], ip: IpAddr) -> IpAddr {
-    renamed.iter().find(|(local, _)| *local == ip).map_or(ip, |&(_, advertised)| advertised)
 }
