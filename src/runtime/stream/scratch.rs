@@ -1,19 +1,15 @@
 //! The buffers that all connections of a shard share for the length of one turn.
 
+use crate::stun::FRAME_BYTES_MAX;
+
 /// How much one read may bring.
 const READ_BYTES: usize = 16 * 1024;
-
-/// The largest message in a stream: a STUN header and 65535 bytes, padded; ChannelData is smaller.
-const MESSAGE_BYTES: usize = 20 + 65_535 + 1;
 
 /// The most that may wait for the rest of a TLS record or handshake message (rustls refuses larger ones).
 const RECORD_BYTES: usize = 64 * 1024 + 1024;
 
-/// How much plaintext is encrypted at a time.
-const ENCRYPT_BYTES: usize = 16 * 1024;
-
-/// Room for [`ENCRYPT_BYTES`] in TLS records.
-const ENCRYPTED_BYTES: usize = ENCRYPT_BYTES + 1024;
+/// Room for the largest message in TLS records.
+const ENCRYPTED_BYTES: usize = FRAME_BYTES_MAX + 1024;
 
 /// The buffers that all connections of a shard share for the length of one turn.
 #[derive(Debug)]
@@ -31,9 +27,9 @@ pub(crate) struct Scratch {
 impl Scratch {
     pub(crate) fn new() -> Self {
         Self {
-            plain: Buffer::new(MESSAGE_BYTES + RECORD_BYTES + READ_BYTES),
+            plain: Buffer::new(FRAME_BYTES_MAX + RECORD_BYTES + READ_BYTES),
             wire: Buffer::new(RECORD_BYTES + READ_BYTES),
-            joined: vec![0; ENCRYPT_BYTES].into_boxed_slice(),
+            joined: vec![0; FRAME_BYTES_MAX].into_boxed_slice(),
             encrypted: vec![0; ENCRYPTED_BYTES].into_boxed_slice(),
         }
     }

@@ -51,9 +51,10 @@ impl<R: StreamRelay> Connection<R> {
             let (joined, encrypted) = scratch.encryption();
             let mut bytes = 0;
             self.queue.drain(|slices| {
-                let plain = join(slices, joined);
-                bytes = tls.encrypt(plain, encrypted).map_err(io::Error::other)?;
-                Ok::<_, io::Error>(if bytes == 0 { 0 } else { plain.len() })
+                let (taken, written) =
+                    tls.encrypt(join(slices, joined), encrypted).map_err(io::Error::other)?;
+                bytes = written;
+                Ok::<_, io::Error>(taken)
             })?;
             // Nothing was encrypted: a record of TLS itself goes first.
             if bytes == 0 {

@@ -9,6 +9,10 @@ use rustls::{
 };
 
 use super::scratch::Buffer;
+use crate::stun::{Frame, next_frame};
+
+/// So much is encrypted before it is written.
+const WRITE_BYTES: usize = 16 * 1024;
 
 /// One connection's TLS.
 ///
@@ -134,9 +138,35 @@ impl TlsSession {
         }
     }
 
-    /// Encrypts `plain` into `records` and says how long they are; 0 if [`Self::outgoing`] must be written first.
-    pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> Result<usize, TlsFault> {
-        self.write_traffic(|traffic| traffic.encrypt(plain, records))
+    /// Encrypts messages from the start of `plain` into `records`, as many as make a good write. Answers how many bytes
+    /// were taken and how many written; none if [`Self::outgoing`] must be written first.
+    ///
+    /// Each message has a record of its own (one above 16 KiB several): clients are about that take what one read of
+    /// their TLS library gives them, which is a record, for one message.
+    pub(crate) fn encrypt(&mut self, plain: &[u8], records: &mut [u8]) -> Result<(usize, usize), TlsFault> {
+        let (mut taken, mut written) = (0, 0);
+        while written < WRITE_BYTES
+            && let Some(rest) = plain.get(taken..).filter(|rest| !rest.is_empty())
+        {
+            let message = match next_frame(rest) {
+                Frame::Complete { consumed, .. } => consumed,
+                // The rest of this message did not fit into `plain`.
+                Frame::Incomplete { .. } | Frame::Invalid(_) if taken > 0 => break,
+                Frame::Incomplete { .. } | Frame::Invalid(_) => rest.len(),
+            };
+            let room = records.get_mut(written..).unwrap_or_default();
+            if written > 0 && room.len() < message + record_overhead(message) {
+                break;
+            }
+            let message = rest.get(..message).unwrap_or_default();
+            let bytes = self.write_traffic(|traffic| traffic.encrypt(message, room))?;
+            if bytes == 0 {
+                break;
+            }
+            taken += message.len();
+            written += bytes;
+        }
+        Ok((taken, written))
     }
 
     /// Appends the record that says that no more will be sent to [`Self::outgoing`].
@@ -170,9 +200,11 @@ impl TlsSession {
         }
     }
 
-    /// Keeps what could not be written at once.
+    /// Keeps records that could not be written at once. Records are numbered: these come before any that were added to
+    /// [`Self::outgoing`] after they were encrypted.
     pub(crate) fn keep_unsent(&mut self, records: &[u8]) {
-        self.outgoing.extend_from_slice(records);
+        debug_assert_eq!(self.sent, 0, "everything before was written");
+        self.outgoing.splice(..0, records.iter().copied());
     }
 
     fn write_traffic(
@@ -214,6 +246,12 @@ impl TlsSession {
             }
         }
     }
+}
+
+/// How many bytes records add to a message, at most: a header, an inner content type and a tag for each 16 KiB, and a
+/// change of keys before.
+const fn record_overhead(message: usize) -> usize {
+    (message / (16 * 1024) + 1) * 32 + 64
 }
 
 /// Appends a handshake record or alert to `outgoing`.
@@ -307,7 +345,7 @@ mod tests {
                 session.sent(answer.len());
                 if session.can_send() && flight == 4 {
                     let mut record = vec![0; 2048];
-                    let bytes = session.encrypt(&[9; 100], &mut record).unwrap_or(0);
+                    let (_, bytes) = session.encrypt(&[9; 100], &mut record).unwrap_or((0, 0));
                     answer.extend_from_slice(&record[..bytes]);
                 }
                 let mut answer = &answer[..];
@@ -331,6 +369,37 @@ mod tests {
                 assert!(session.left_over.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn each_message_has_a_record_of_its_own() {
+        let (_, mut session) = converse(&rustls::version::TLS13, 100_000, |flight, records| {
+            if flight > 3 {
+                records.clear();
+            }
+        });
+        let messages = [
+            [&crate::stun::channel_data_header(0x4000, 5)[..], &[1; 8]].concat(),
+            [&crate::stun::channel_data_header(0x4001, 0)[..], &[]].concat(),
+            [&crate::stun::channel_data_header(0x4002, 40_000)[..], &[2; 40_000]].concat(),
+        ];
+        let mut records = vec![0; 70_000];
+        let plain = messages.concat();
+        let (taken, written) = session.encrypt(&plain, &mut records).unwrap();
+        assert_eq!(taken, plain.len());
+        let mut lengths = Vec::new();
+        let mut rest = &records[..written];
+        while let Some((header, after)) = rest.split_at_checked(5) {
+            let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+            lengths.push(length - 17);
+            rest = &after[length..];
+        }
+        assert_eq!(lengths, [12, 4, 16_384, 16_384, 40_004 - 2 * 16_384]);
+        // A message that is cut off waits for its rest, unless there is nothing before it.
+        let (taken, _) = session.encrypt(&plain[..1000], &mut records).unwrap();
+        assert_eq!(taken, 16);
+        let (taken, _) = session.encrypt(&plain[16..1000], &mut records).unwrap();
+        assert_eq!(taken, 984);
     }
 
     #[test]

@@ -32,13 +32,6 @@ use crate::config;
 /// others is not.
 const PROTOCOLS: [&[u8]; 2] = [b"stun.turn", b"stun.nat-discovery"];
 
-/// The payload of one TLS record. A client can decrypt a record only when all of it has arrived: at 1 Mbit/s 4 KiB
-/// take 33 ms where 16 KiB would take 131, and the larger one would save no more than 1 % of the bytes.
-const RECORD_PAYLOAD_BYTES: usize = 4096;
-
-/// The header of a TLS record, which rustls counts as part of the fragment.
-const RECORD_HEADER_BYTES: usize = 5;
-
 /// No certificate or key is anywhere near this large.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -267,7 +260,6 @@ fn server_config(provider: Arc<CryptoProvider>, certified: CertifiedKey) -> Resu
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     config.alpn_protocols = PROTOCOLS.iter().map(|protocol| protocol.to_vec()).collect();
-    config.max_fragment_size = Some(RECORD_PAYLOAD_BYTES + RECORD_HEADER_BYTES);
     // Sessions are resumed by tickets alone, so they cost no memory here. Their keys are new with each certificate:
     // nobody resumes past a certificate that was replaced.
     config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
