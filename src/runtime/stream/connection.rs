@@ -11,6 +11,7 @@ use std::{
 
 use tokio::{
     net::TcpStream,
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 use tracing::{debug, trace};
@@ -141,7 +142,10 @@ impl<R: StreamRelay> Connection<R> {
             Received::HeldBack => !self.queue.holds_back(),
         };
         if again {
-            cx.waker().wake_by_ref();
+            // Woken only after sockets were looked at: peers' datagrams do not wait for more than one turn each of the
+            // connections that are busy.
+            let yielded = pin!(yield_now()).poll(cx);
+            debug_assert!(yielded.is_pending(), "a fresh yield waits");
         }
         Poll::Pending
     }

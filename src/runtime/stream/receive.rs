@@ -25,11 +25,12 @@ use crate::{
     turn::Transport,
 };
 
-/// How many messages one turn handles before other connections have theirs.
-const MESSAGES_PER_TURN: usize = 64;
+/// How many messages one turn handles before other connections and peers have theirs: about as many as are read from
+/// each peer's socket in the meantime, so that a burst that is echoed does not overflow it.
+const MESSAGES_PER_TURN: usize = 8;
 
-/// How often one turn reads from the socket before other connections have theirs.
-const READS_PER_TURN: usize = 4;
+/// How often one turn reads from the socket before other connections and peers have theirs.
+const READS_PER_TURN: usize = 2;
 
 /// The largest message that is buffered for a client without an allocation. No request comes near it: USERNAME, REALM
 /// and NONCE together are at most 2 KiB.
