@@ -287,7 +287,7 @@ fn secrets_and_users_are_read_from_files() {
         .file("s", "# rotated monthly\n2026-11 north0123456789abcdef\n\n  south0123456789abcdef  \r\n");
     let users = scratch.file("u", "alice:won:der\nbob:0x000102030405060708090a0b0c0d0e0f\n");
     let loaded = load(&Sources {
-        environment: variables(&[("ICEWAY_AUTH_SECRET", "west0123456789abcdef")]),
+        environment: variables(&[("ICEWAY_AUTH_SECRET", "west0123456789abcdef\n")]),
         flags: flags(&[
             ("auth.secret_file", &[secrets.to_str().unwrap()]),
             ("auth.users_file", &[users.to_str().unwrap()]),
@@ -298,6 +298,7 @@ fn secrets_and_users_are_read_from_files() {
 
     let ids: Vec<&str> = loaded.config.auth.secrets.iter().map(|secret| secret.id.as_str()).collect();
     assert_eq!(ids, ["default", "2026-11", "secret-3"]);
+    assert_eq!(loaded.config.auth.secrets[0].bytes.expose(), b"west0123456789abcdef");
     assert_eq!(loaded.config.auth.secrets[2].bytes.expose(), b"south0123456789abcdef");
     let names: Vec<&str> = loaded.config.auth.users.iter().map(|user| user.name.as_str()).collect();
     assert_eq!(names, ["alice", "bob"]);

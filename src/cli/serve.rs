@@ -69,16 +69,17 @@ fn generated_secret() -> anyhow::Result<SharedSecret> {
 }
 
 fn log_options(config: &Config) -> LogOptions {
-    let level = match config.log.level {
+    // What the libraries say below warnings helps nobody, and is not redacted.
+    let levels = match config.log.level {
         LogLevel::Off => "off",
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        LogLevel::Info => "warn,iceway=info",
+        LogLevel::Debug => "warn,iceway=debug",
+        LogLevel::Trace => "warn,iceway=trace",
     };
     LogOptions {
-        filter: config.log.filter.clone().unwrap_or_else(|| level.to_owned()),
+        filter: config.log.filter.clone().unwrap_or_else(|| levels.to_owned()),
         json: match config.log.format {
             LogFormat::Auto => !stderr().is_terminal(),
             LogFormat::Text => false,
@@ -226,14 +227,14 @@ impl Serving<'_> {
             tokio::select! {
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => self.reload(),
+                _ = signals.hang_up.recv() => self.reload().await,
             }
         }
         drain(&self.node, self.loaded.config.runtime.drain_timeout, signals).await;
     }
 
     /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.
-    fn reload(&mut self) {
+    async fn reload(&mut self) {
         let mut fresh = match config::load(self.sources) {
             Ok(fresh) => fresh,
             Err(error) => {
@@ -253,7 +254,7 @@ impl Serving<'_> {
             tracing::error!(%error, "The log filter is unchanged.");
         }
         self.reload_certificate();
-        if let Err(error) = self.node.reload(&fresh.config) {
+        if let Err(error) = self.node.reload(&fresh.config).await {
             tracing::error!(%error, "Not reloaded: the users and secrets cannot be used.");
             return;
         }

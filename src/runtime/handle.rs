@@ -112,13 +112,16 @@ impl NodeHandle {
     }
 
     /// Takes over users, secrets, peer policy, limits, lifetimes and bandwidth of `config`; what was bound at the start
-    /// stays. Live allocations are judged by the new rules at once.
+    /// stays. Live allocations are judged by the new rules at once. Answers when every shard has done so, or after a
+    /// second.
     ///
     /// # Errors
     /// The users or secrets cannot be used; then nothing changes.
-    pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
+    pub async fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
         let rules = self.shared.fixed.rules(config)?;
         self.tell_all(|| Command::Reload(rules.clone()));
+        // Shards obey in order: whoever answers this has taken over.
+        self.snapshot().await;
         Ok(())
     }
 

@@ -164,7 +164,8 @@ impl Field for Option<SecretBytes> {
         let Some(text) = raw.scalar() else {
             return Err("is not a text; write it in quotes".to_owned());
         };
-        *self = Some(SecretBytes::new(text.as_bytes()));
+        // Secrets that come from files by way of the environment often end in a newline.
+        *self = Some(SecretBytes::new(text.trim_end_matches(['\r', '\n']).as_bytes()));
         Ok(())
     }
 

@@ -66,7 +66,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "log.filter",
         rule: text(1, 1000),
         brief: "Levels per module, instead of log.level",
-        about: "In the syntax of RUST_LOG, such as \"info,iceway::turn=debug\".",
+        about: "In the syntax of RUST_LOG, such as \"info,iceway::turn=debug\". Libraries log too; what they say is not \
+                redacted. log.level shows only their warnings.",
         secret: false,
         reloads: true,
         field: |config| &mut config.log.filter,
