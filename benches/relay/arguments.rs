@@ -40,12 +40,12 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Rounds of relaying scenarios.
     pub(crate) fn rounds(&self) -> u32 {
-        self.rounds.unwrap_or(if self.quick { 1 } else { 3 })
+        self.rounds.unwrap_or(if self.quick { 1 } else { 4 })
     }
 
     /// How long one measurement takes.
     pub(crate) fn span(&self) -> Span {
-        let (warm_up, measured) = if self.quick { (150, 500) } else { (300, 1500) };
+        let (warm_up, measured) = if self.quick { (150, 500) } else { (250, 800) };
         let measured = self.seconds.map_or(measured, |seconds| u64::from(seconds) * 1000);
         Span { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) }
     }

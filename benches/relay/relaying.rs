@@ -36,11 +36,14 @@ impl Relaying {
         let mut outcomes = Kind::ALL.map(|_| vec![Vec::new(); self.paces.len()]);
         let mut order = [0, 1];
         for _ in 0..bench.arguments.rounds() {
-            for index in order {
-                let kind = Kind::ALL[index];
-                if bench.arguments.servers().contains(&kind) {
-                    let measured = self.measure(bench, kind, &mut outcomes[index]);
-                    measured.with_context(|| format!("{}: {kind}", self.name))?;
+            for (pace_index, pace) in self.paces.iter().enumerate() {
+                for index in order {
+                    let kind = Kind::ALL[index];
+                    if bench.arguments.servers().contains(&kind) {
+                        let outcome = self.measure(bench, kind, *pace);
+                        let outcome = outcome.with_context(|| format!("{}: {kind}", self.name))?;
+                        outcomes[index][pace_index].push(outcome);
+                    }
                 }
             }
             // Whoever went first goes last.
@@ -49,13 +52,10 @@ impl Relaying {
         Ok(self.compare(&outcomes))
     }
 
-    fn measure(&self, bench: &Bench<'_>, kind: Kind, outcomes: &mut [Vec<Outcome>]) -> Result<()> {
+    fn measure(&self, bench: &Bench<'_>, kind: Kind, pace: Pace) -> Result<Outcome> {
         let server = Server::start(kind, &bench.programs, &bench.topology)?;
         let mut flows = Flows::open(&bench.topology, server.address(), self.flows, self.shape)?;
-        for (pace, outcomes) in self.paces.iter().zip(outcomes) {
-            outcomes.push(flows.run(*pace, bench.arguments.span(), &server.meter())?);
-        }
-        Ok(())
+        flows.run(pace, bench.arguments.span(), &server.meter())
     }
 
     fn compare(&self, outcomes: &Outcomes) -> Comparison {
