@@ -96,13 +96,23 @@ pub(super) fn send_datagram(
     datagram: &[u8],
     counters: &mut RuntimeCounters,
 ) {
-    let Err(error) = sys::send_to(socket, destination, datagram) else { return };
+    send_or_count(|| sys::send_to(socket, destination, datagram), counters);
+}
+
+/// As [`send_datagram`], from a socket that is connected to the destination.
+pub(super) fn send_connected(socket: BorrowedFd<'_>, datagram: &[u8], counters: &mut RuntimeCounters) {
+    send_or_count(|| sys::send_connected(socket, datagram), counters);
+}
+
+#[inline]
+fn send_or_count(send: impl Fn() -> io::Result<()>, counters: &mut RuntimeCounters) {
+    let Err(error) = send() else { return };
     if is_full(&error) {
         counters.send_buffer_full += 1;
         return;
     }
     // An ICMP error that waits at the socket is handed to whoever sends next, whatever it sends.
-    if let Err(error) = sys::send_to(socket, destination, datagram) {
+    if let Err(error) = send() {
         if is_full(&error) {
             counters.send_buffer_full += 1;
         } else {

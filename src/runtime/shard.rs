@@ -16,7 +16,7 @@ use super::{
     events,
     handle::ShardSnapshot,
     outbox::{self, Outbox},
-    relay_sockets::RelaySockets,
+    relay_sockets::{Inlet, RelaySockets},
     reload::Rules,
     runs::Runs,
     stream::{StreamCounters, StreamQueue},
@@ -40,6 +40,12 @@ const KIND_BIT: u32 = 32;
 const RELAY: u64 = 0;
 const LISTENER: u64 = 1;
 const TIMER: u64 = 2;
+const DIRECT: u64 = 3;
+
+/// What the direct socket of a relay is watched with.
+pub(super) fn direct_token(relay: RelayId) -> u64 {
+    (DIRECT << KIND_BIT) | u64::from(relay.0)
+}
 
 /// Everything one thread owns. Shared by the thread's tasks as `Rc<RefCell<Shard>>`; never borrowed across an await.
 #[derive(Debug)]
@@ -56,7 +62,7 @@ pub(crate) struct Shard {
     pub(super) reply: Vec<u8>,
     pub(super) streams: HashMap<FiveTuple, Rc<StreamQueue>>,
     clock: Clock,
-    epoll: Epoll,
+    pub(super) epoll: Epoll,
     timer: Timer,
     armed: Option<Instant>,
 }
@@ -218,10 +224,13 @@ impl Shard {
         let mut slot = 0;
         for index in 0..events {
             let Some(event) = self.epoll.event(index) else { return };
-            if event.token >> KIND_BIT != RELAY {
-                continue;
-            }
-            let relay = RelayId(u32::try_from(event.token).unwrap_or(u32::MAX));
+            let is_direct = match event.token >> KIND_BIT {
+                RELAY => false,
+                DIRECT => true,
+                _ => continue,
+            };
+            let id = event.token & u64::from(u32::MAX);
+            let relay = Inlet { relay: RelayId(u32::try_from(id).unwrap_or(u32::MAX)), is_direct };
             if event.failed {
                 self.read_errors(now, relay);
             }
@@ -237,9 +246,9 @@ impl Shard {
     }
 
     /// Hands ICMP errors to the core.
-    fn read_errors(&mut self, now: Now, relay: RelayId) {
+    fn read_errors(&mut self, now: Now, inlet: Inlet) {
         for _ in 0..ERRORS_MAX {
-            let Some(socket) = self.relays.get(relay) else { return };
+            let Some(socket) = self.relays.inlet(inlet) else { return };
             let error = match sys::read_error(socket) {
                 Ok(Some(error)) => error,
                 Ok(None) => return,
@@ -247,7 +256,7 @@ impl Shard {
             };
             self.counters.icmp_errors += 1;
             if let Some(icmp) = error.as_icmp() {
-                self.server.handle_icmp_error(now, relay, error.destination, icmp);
+                self.server.handle_icmp_error(now, inlet.relay, error.destination, icmp);
             }
         }
     }

@@ -5,13 +5,14 @@ use std::{io, net::SocketAddr, os::fd::AsFd};
 
 use super::{
     outbox::{Context, Destination},
+    relay_sockets::Inlet,
     runs::{Content, HEADER_BYTES_MAX, Header, ZEROES},
     shard::Shard,
     sys::{HEADROOM_BYTES, Received},
 };
 use crate::{
     stun,
-    turn::{Datagrams, FiveTuple, ListenerId, Now, PeerOutcome, Prefix, RelayId},
+    turn::{Datagrams, FiveTuple, ListenerId, Now, PeerOutcome, Prefix},
 };
 
 const _: () = assert!(HEADROOM_BYTES >= HEADER_BYTES_MAX);
@@ -41,8 +42,8 @@ impl Destination for ClientKey {
 
 impl Shard {
     /// Receives once from a relay socket into `slot`. Answers how many slots that has used up.
-    pub(super) fn receive_from_peers(&mut self, now: Now, relay: RelayId, slot: usize) -> usize {
-        let Some(socket) = self.relays.get(relay) else { return 0 };
+    pub(super) fn receive_from_peers(&mut self, now: Now, inlet: Inlet, slot: usize) -> usize {
+        let Some(socket) = self.relays.inlet(inlet) else { return 0 };
         if let Err(error) = self.slots.receive_one(socket, slot) {
             self.counters.receive_failed += u64::from(!is_expected(&error));
             return 0;
@@ -51,7 +52,7 @@ impl Shard {
         let Some(received) = self.slots.received(slot) else { return 0 };
         let datagrams =
             Datagrams { segment_bytes: received.segment_bytes, total_bytes: received.total_bytes };
-        match self.server.handle_peer_datagrams(now, relay, received.source, datagrams) {
+        match self.server.handle_peer_datagrams(now, inlet.relay, received.source, datagrams) {
             PeerOutcome::Relay { client, prefix, count } if client.is_stream() => {
                 self.push_to_stream(client, prefix, received, count);
                 0

@@ -4,8 +4,9 @@ use std::{io, net::SocketAddr, os::fd::AsFd};
 
 use super::{
     outbox::{self, Context, Destination},
+    relay_sockets::Way,
     runs::Content,
-    shard::{SLOTS, Shard},
+    shard::{SLOTS, Shard, direct_token},
     sys::Received,
 };
 use crate::turn::{ClientOutcome, FiveTuple, ListenerId, Now, RelayId};
@@ -95,14 +96,22 @@ impl Shard {
             return;
         }
         for (index, run) in self.to_peers.as_slice().iter().enumerate() {
-            let Some(socket) = self.relays.get_to_send(run.key.relay, run.key.dont_fragment) else {
-                continue;
-            };
+            let PeerKey { relay, peer, dont_fragment } = run.key;
             let memory = self.slots.memory();
             if let Some(datagram) = self.to_peers.contiguous(run, memory) {
-                outbox::send_datagram(socket, run.key.peer, datagram, &mut self.counters);
+                let token = direct_token(relay);
+                match self.relays.way_to(&self.epoll, relay, token, peer, dont_fragment) {
+                    Some(Way::Connected(socket)) => {
+                        outbox::send_connected(socket, datagram, &mut self.counters);
+                    }
+                    Some(Way::Addressed(socket)) => {
+                        outbox::send_datagram(socket, peer, datagram, &mut self.counters);
+                    }
+                    None => {}
+                }
                 continue;
             }
+            let Some(socket) = self.relays.get_to_send(relay, dont_fragment) else { continue };
             let mut context = Context { socket, memory, now: now.monotonic, counters: &mut self.counters };
             self.outbox.send(&self.to_peers, [index], &mut context);
         }

@@ -20,7 +20,7 @@ pub(crate) use options::{
     enable_error_queue, enable_receive_offload, set_buffers, set_dont_fragment, set_only_v6,
 };
 pub(crate) use receive::{HEADROOM_BYTES, ReceiveSlots, Received};
-pub(crate) use send::{SEGMENTED_BYTES_MAX, SEGMENTS_MAX, SendQueue, Sending, send_to};
+pub(crate) use send::{SEGMENTED_BYTES_MAX, SEGMENTS_MAX, SendQueue, Sending, send_connected, send_to};
 
 pub(crate) use timer::Timer;
 

@@ -35,6 +35,15 @@ pub(crate) fn send_to(socket: BorrowedFd<'_>, destination: SocketAddr, datagram:
     Ok(())
 }
 
+/// Sends one datagram from a connected socket without waiting.
+pub(crate) fn send_connected(socket: BorrowedFd<'_>, datagram: &[u8]) -> io::Result<()> {
+    // SAFETY: the datagram lives across the call and is as long as the system is told.
+    checked_length(unsafe {
+        libc::send(socket.as_raw_fd(), datagram.as_ptr().cast(), datagram.len(), libc::MSG_DONTWAIT)
+    })?;
+    Ok(())
+}
+
 /// What the system needs to send many messages; allocated once, used through [`SendQueue::start`].
 pub(crate) struct SendQueue {
     messages: Vec<Message>,
