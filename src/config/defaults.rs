@@ -61,7 +61,7 @@ impl Default for Runtime {
         Self {
             shards: 0,
             socket_buffer_bytes: 4 << 20,
-            relay_socket_buffer_bytes: 0,
+            relay_socket_buffer_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
         }
     }

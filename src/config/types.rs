@@ -202,7 +202,7 @@ pub struct Runtime {
     pub shards: usize,
     /// SO_RCVBUF and SO_SNDBUF of the UDP sockets that clients send to; 0 leaves the system's. Default 4 MiB.
     pub socket_buffer_bytes: usize,
-    /// SO_RCVBUF and SO_SNDBUF of each relay socket; 0 (the default) leaves the system's.
+    /// SO_RCVBUF and SO_SNDBUF of each relay socket; 0 leaves the system's. Default 1 MiB.
     pub relay_socket_buffer_bytes: usize,
     /// How long SIGTERM waits for allocations to end. Default 30 s.
     pub drain_timeout: Duration,

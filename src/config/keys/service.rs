@@ -26,7 +26,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "runtime.relay_socket_buffer_bytes",
         rule: bytes(0, 1 << 30),
         brief: "Kernel buffer of each relay socket; 0 leaves the system's",
-        about: "There is one relay socket per allocation, and one allocation seldom needs more than the system gives.",
+        about: "There is one relay socket per allocation. It takes memory only for what waits in it; what systems give by \
+                default overflows at a burst of 100 datagrams.",
         secret: false,
         reloads: false,
         field: |config| &mut config.runtime.relay_socket_buffer_bytes,
