@@ -284,7 +284,7 @@ pub enum Event {
         /// In seconds.
         lifetime: u32,
     },
-    /// An allocation ended.
+    /// An allocation ended, and with it all its channels, of which nothing more is told.
     Closed {
         /// Whose.
         five_tuple: FiveTuple,

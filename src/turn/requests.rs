@@ -1,7 +1,7 @@
 //! What every request goes through (RFC 8489 §6.3.1, RFC 8656 §5).
 
 use super::{
-    Code, DropReason, Now, Refusal, Request, Server, UserKey,
+    Code, DropReason, Event, Now, Output, Refusal, Request, Server, UserKey,
     authentication::Identity,
     response::{self, Closing, Head, Refused, Signature},
 };
@@ -42,6 +42,11 @@ impl Server {
         if let Some(allocation) = identity.slot.and_then(|slot| self.allocations.get_mut(slot)) {
             if *allocation.username != *identity.username {
                 self.counters.refusals.add(Refusal::OtherUser, 1);
+                self.outputs.push_back(Output::Event(Event::AuthenticationFailed {
+                    five_tuple: head.from,
+                    username: Some((&*identity.username).into()),
+                    reason: Refusal::OtherUser,
+                }));
                 return Err(Code::WrongCredentials.into());
             }
             // A new password, or another algorithm: the next request is checked against it first.
