@@ -31,7 +31,9 @@ pub(super) const SLOTS: usize = 64;
 /// How many ready sockets are served before streams and commands get their turn again.
 const EVENTS_MAX: usize = 256;
 /// How many times in a row.
-const ROUNDS_MAX: usize = 8;
+const ROUNDS_MAX: usize = 4;
+/// How many merged receives of one socket are taken in a row: as many as may leave in one piece.
+const TRAINS_MAX: usize = 4;
 /// How many ICMP errors of one socket are read before others get their turn.
 const ERRORS_MAX: usize = 8;
 
@@ -192,17 +194,18 @@ impl Shard {
     /// # Errors
     /// The epoll instance fails, which it has no reason to.
     pub(super) fn turns(&mut self) -> io::Result<bool> {
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             let events = self.epoll.fetch()?;
             if events == 0 {
                 return Ok(false);
             }
-            self.serve(events);
+            self.serve(events, round > 0);
         }
         Ok(true)
     }
 
-    fn serve(&mut self, events: usize) {
+    /// `behind`: packets arrived while others were served, so that there may be more than one at a socket.
+    fn serve(&mut self, events: usize, behind: bool) {
         let now = self.clock.now();
         let mut relays = 0;
         for index in 0..events {
@@ -215,12 +218,12 @@ impl Shard {
             }
         }
         if relays > 0 {
-            self.serve_relays(now, events);
+            self.serve_relays(now, events, behind);
         }
         self.finish(now);
     }
 
-    fn serve_relays(&mut self, now: Now, events: usize) {
+    fn serve_relays(&mut self, now: Now, events: usize, behind: bool) {
         let mut slot = 0;
         for index in 0..events {
             let Some(event) = self.epoll.event(index) else { return };
@@ -230,19 +233,33 @@ impl Shard {
                 _ => continue,
             };
             let id = event.token & u64::from(u32::MAX);
-            let relay = Inlet { relay: RelayId(u32::try_from(id).unwrap_or(u32::MAX)), is_direct };
+            let inlet = Inlet { relay: RelayId(u32::try_from(id).unwrap_or(u32::MAX)), is_direct };
             if event.failed {
-                self.read_errors(now, relay);
+                self.read_errors(now, inlet);
             }
             if event.readable {
-                if slot == self.slots.count() {
-                    self.flush_to_clients(now);
-                    slot = 0;
-                }
-                slot += self.receive_from_peers(now, relay, slot);
+                slot = self.receive_trains(now, inlet, slot, if behind { TRAINS_MAX } else { 1 });
             }
         }
         self.flush_to_clients(now);
+    }
+
+    /// Receives from a relay socket once, and again as long as it brings merged datagrams: what follows is likely to
+    /// leave in one piece with them. Answers the next free slot.
+    fn receive_trains(&mut self, now: Now, inlet: Inlet, first: usize, trains_max: usize) -> usize {
+        let mut slot = first;
+        for _ in 0..trains_max {
+            if slot == self.slots.count() {
+                self.flush_to_clients(now);
+                slot = 0;
+            }
+            let received = self.receive_from_peers(now, inlet, slot);
+            slot += usize::from(received.slot_used);
+            if !received.is_train {
+                break;
+            }
+        }
+        slot
     }
 
     /// Hands ICMP errors to the core.

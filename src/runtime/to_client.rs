@@ -24,6 +24,15 @@ pub(super) struct ClientKey {
     listener: ListenerId,
 }
 
+/// What one receive from a relay socket brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FromPeer {
+    /// What it brought waits in its slot to be sent.
+    pub(super) slot_used: bool,
+    /// It was several datagrams that the kernel had merged.
+    pub(super) is_train: bool,
+}
+
 impl ClientKey {
     fn hash(&self) -> usize {
         let last = match self.client.ip() {
@@ -41,27 +50,28 @@ impl Destination for ClientKey {
 }
 
 impl Shard {
-    /// Receives once from a relay socket into `slot`. Answers how many slots that has used up.
-    pub(super) fn receive_from_peers(&mut self, now: Now, inlet: Inlet, slot: usize) -> usize {
-        let Some(socket) = self.relays.inlet(inlet) else { return 0 };
+    /// Receives once from a relay socket into `slot`.
+    pub(super) fn receive_from_peers(&mut self, now: Now, inlet: Inlet, slot: usize) -> FromPeer {
+        let Some(socket) = self.relays.inlet(inlet) else { return FromPeer::default() };
         if let Err(error) = self.slots.receive_one(socket, slot) {
             self.counters.receive_failed += u64::from(!is_expected(&error));
-            return 0;
+            return FromPeer::default();
         }
         self.counters.relay_receives += 1;
-        let Some(received) = self.slots.received(slot) else { return 0 };
+        let Some(received) = self.slots.received(slot) else { return FromPeer::default() };
         let datagrams =
             Datagrams { segment_bytes: received.segment_bytes, total_bytes: received.total_bytes };
+        let is_train = received.total_bytes > received.segment_bytes;
         match self.server.handle_peer_datagrams(now, inlet.relay, received.source, datagrams) {
             PeerOutcome::Relay { client, prefix, count } if client.is_stream() => {
                 self.push_to_stream(client, prefix, received, count);
-                0
+                FromPeer { slot_used: false, is_train }
             }
             PeerOutcome::Relay { client, prefix, count } => {
                 self.add_to_clients(now, client, prefix, received, count);
-                1
+                FromPeer { slot_used: true, is_train }
             }
-            PeerOutcome::Drop(_) => 0,
+            PeerOutcome::Drop(_) => FromPeer { slot_used: false, is_train },
         }
     }
 
