@@ -1,4 +1,5 @@
 //! A whole node on loopback, driven over UDP.
+#![allow(clippy::unwrap_used)]
 
 mod client;
 mod node;
