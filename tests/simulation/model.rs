@@ -298,12 +298,13 @@ impl Model {
         let valid =
             Window::new(asked.since, asked.clocks.now, self.options.lifetimes.channel.as_millis() as u64);
         let now = asked.clocks.now;
+        let linger = self.options.lifetimes.channel_linger.as_millis() as u64;
         let allocation = self.own(asked);
         for (other, channel) in &allocation.channels {
             let is_same = *other == number && channel.peer == peer;
             let is_other = *other != number && channel.peer != peer;
             assert!(
-                is_same || is_other || !channel.valid.is_sure(now),
+                is_same || is_other || !channel.valid.surely_lingers(now, linger),
                 "{number:#x} and {peer} are bound elsewhere"
             );
         }

@@ -25,6 +25,11 @@ impl Window {
         now > self.over_after
     }
 
+    /// Valid, or over for less than this.
+    pub(crate) fn surely_lingers(self, now: u64, milliseconds: u64) -> bool {
+        now < self.sure_until + milliseconds
+    }
+
     /// Over for so long that the server has forgotten it.
     pub(crate) fn is_forgotten(self, now: u64, milliseconds: u64) -> bool {
         now > self.over_after + milliseconds
