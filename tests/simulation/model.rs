@@ -329,9 +329,15 @@ impl Model {
 
     /// The allocation a successful request is about: it must be there, and its maker's.
     fn own(&mut self, asked: &Asked<'_>) -> &mut Allocation {
+        let now = asked.clocks.now;
         let allocation = self.allocations.get_mut(&asked.to).expect("there is an allocation");
         assert_eq!(allocation.username, asked.username, "another user's allocation");
-        assert!(!allocation.is_over(asked.clocks.now), "the allocation is over");
+        assert!(!allocation.is_over(now), "the allocation is over");
+        for is_ipv4 in [true, false] {
+            if allocation.legs.iter().any(|leg| leg.address.is_ipv4() == is_ipv4 && leg.valid.is_over(now)) {
+                allocation.end_family(is_ipv4);
+            }
+        }
         allocation
     }
 
@@ -345,10 +351,16 @@ impl Model {
         assert!(!valid.is_over(now), "the permission of {client:?} for {peer} is over: {valid:?} at {now}");
     }
 
-    /// A reload ends what clients have with a peer that is no longer allowed.
-    pub(crate) fn deny(&mut self, denied: Option<IpAddr>, now: u64) {
+    /// A reload ends what clients have with a peer that is no longer allowed, and looks at credentials again.
+    pub(crate) fn reload(&mut self, denied: Option<IpAddr>, clocks: Clocks) {
+        let Clocks { now, unix } = clocks;
         (self.denied, self.reloaded_at) = (denied, now);
+        let is_strict = self.options.expiry == Expiry::Strict;
         for allocation in self.allocations.values_mut() {
+            if let Some(expires) = people::expires(&allocation.username).filter(|_| is_strict) {
+                let last = now + expires.saturating_sub(unix) * 1000;
+                allocation.legs.iter_mut().for_each(|leg| leg.valid.shorten(last));
+            }
             allocation.permissions.retain(|ip, _| Some(*ip) != denied);
             allocation.channels.retain(|_, channel| Some(channel.peer.ip()) != denied);
         }

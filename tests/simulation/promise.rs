@@ -17,6 +17,11 @@ impl Window {
         Self { sure_until: asked_at + milliseconds, over_after: answered_at + milliseconds }
     }
 
+    pub(crate) fn shorten(&mut self, last: u64) {
+        self.sure_until = self.sure_until.min(last);
+        self.over_after = self.over_after.min(last);
+    }
+
     pub(crate) fn is_sure(self, now: u64) -> bool {
         now < self.sure_until
     }

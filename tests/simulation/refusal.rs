@@ -74,7 +74,8 @@ impl Model {
                 // An IPv4-mapped address is of neither family.
                 let is_plain = |peer: &SocketAddr| peer.ip().to_canonical() == peer.ip();
                 let leg = |peer: &SocketAddr| live.and_then(|live| live.leg_for(peer.ip()));
-                let is_served = |peer: &SocketAddr| is_plain(peer) && leg(peer).is_some();
+                let is_served =
+                    |peer: &SocketAddr| is_plain(peer) && leg(peer).is_some_and(|leg| leg.valid.is_sure(now));
                 let names_family = request.find(attribute::REQUESTED_ADDRESS_FAMILY).is_some();
                 assert!(names_family || peers.iter().any(|peer| !is_served(peer)), "443 for {peers:?}");
             }

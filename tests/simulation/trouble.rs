@@ -134,7 +134,8 @@ impl World {
     fn reload(&mut self) {
         self.is_policy_strict = self.chance.percent(50);
         self.directory.is_reduced = self.chance.percent(30);
-        self.model.deny(self.is_policy_strict.then(setup::denied_after_reload), self.now);
+        let clocks = self.clocks();
+        self.model.reload(self.is_policy_strict.then(setup::denied_after_reload), clocks);
         let options = &mut self.model.options;
         options.external_users = self.chance.percent(70);
         options.bandwidth.per_allocation = self.chance.percent(20).then(|| 100 + self.chance.below(10_000));
