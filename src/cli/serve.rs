@@ -8,10 +8,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, interval, sleep_until},
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{banner, exit::Failure, terminal};
@@ -22,8 +19,6 @@ use crate::{
     telemetry::{self, LogHandle, LogOptions},
 };
 
-/// How often a draining node looks whether the last allocation has ended.
-const DRAIN_POLL: Duration = Duration::from_millis(250);
 /// 256 random bits.
 const SECRET_BYTES: usize = 32;
 
@@ -53,12 +48,12 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         http.map(|listener| api::serve(listener, node.handle())).transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), is_trial)?;
     let mut serving = Serving { sources, loaded, generated, node: node.handle(), log };
-    runtime.block_on(serving.until_told_to_end(&mut signals));
+    let served = runtime.block_on(serving.until_told_to_end(&mut signals));
     node.handle().shutdown();
     node.join();
     drop(http);
     tracing::info!("Ended.");
-    Ok(())
+    served
 }
 
 fn generated_secret() -> anyhow::Result<SharedSecret> {
@@ -199,38 +194,35 @@ async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
         seconds_max = time_max.as_secs(),
         "Draining: new allocations are refused. A second signal ends at once."
     );
-    let deadline = Instant::now() + time_max;
-    let mut tick = interval(DRAIN_POLL);
-    loop {
-        tokio::select! {
-            () = signals.end() => {
-                tracing::info!("Ending at once.");
-                return;
-            }
-            () = sleep_until(deadline) => {
-                let allocations = node.allocations().await;
+    tokio::select! {
+        () = signals.end() => tracing::info!("Ending at once."),
+        allocations = node.drained(time_max) => {
+            if allocations > 0 {
                 tracing::info!(allocations, "The time to drain is over.");
-                return;
-            }
-            _ = tick.tick() => {
-                if node.allocations().await == 0 {
-                    return;
-                }
             }
         }
     }
 }
 
 impl Serving<'_> {
-    async fn until_told_to_end(&mut self, signals: &mut Signals) {
+    /// Without one of its relay threads a node answers some of its clients and not others: it ends, to be started
+    /// again.
+    async fn until_told_to_end(&mut self, signals: &mut Signals) -> Result<(), Failure> {
+        let node = self.node.clone();
+        let shard_ended = node.shard_ended();
+        tokio::pin!(shard_ended);
         loop {
             tokio::select! {
+                () = &mut shard_ended => {
+                    return Err(anyhow!("a relay thread ended; the log says why, and a restart mends it").into());
+                }
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => self.reload().await,
             }
         }
         drain(&self.node, self.loaded.config.runtime.drain_timeout, signals).await;
+        Ok(())
     }
 
     /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::{
+    sync::{mpsc::UnboundedSender, oneshot},
+    task::JoinSet,
+};
 
 use super::{
     counters::RuntimeCounters,
@@ -166,6 +169,14 @@ impl NodeHandle {
     /// How many allocations there are, as far as shards answer.
     pub async fn allocations(&self) -> usize {
         self.snapshot().await.shards.iter().flatten().map(|shard| shard.allocations).sum()
+    }
+
+    /// Waits until a shard has ended. Before [`shutdown`](Self::shutdown) that is a fault: nobody answers its clients.
+    pub async fn shard_ended(&self) {
+        let mut ends: JoinSet<()> =
+            self.shared.shards.iter().cloned().map(|shard| async move { shard.closed().await }).collect();
+        // None of them can fail.
+        let _ended = ends.join_next().await;
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {

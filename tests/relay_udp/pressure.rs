@@ -98,6 +98,22 @@ fn a_draining_node_refuses_allocations_and_refreshes_the_ones_it_has() {
     assert_eq!(block_on(node.handle().drained(crate::client::PATIENCE)), 0);
 }
 
+#[test]
+fn a_shard_that_ends_is_noticed_and_one_that_serves_is_not() {
+    let node = TestNode::start(|_| ());
+    let handle = node.handle();
+    block_on(async {
+        // A snapshot is answered by shards that serve: until then none has ended.
+        tokio::select! {
+            biased;
+            () = handle.shard_ended() => panic!("every shard serves"),
+            _ = handle.snapshot() => {}
+        }
+        handle.shutdown();
+        handle.shard_ended().await;
+    });
+}
+
 /// In a process of its own: the limit holds for every test of this one.
 #[test]
 fn exhausted_descriptors_are_508_and_recover() {
