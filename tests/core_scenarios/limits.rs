@@ -143,7 +143,7 @@ fn channels_of_an_allocation() {
 #[test]
 fn answers_to_strangers() {
     let mut scene = limited(|limits| limits.unauthenticated_answers_per_second = 5);
-    let asks = [Request::allocate(), Request::new(Method::BINDING)];
+    let asks = [Request::allocate(), Request::new(Method::BINDING).with(0x7ABC, &[])];
     let mut wrong = Client { password: "wrong".into(), ..alice(1) };
     wrong.challenge(&mut scene);
     for request in asks.iter().cycle().take(4) {
@@ -154,7 +154,8 @@ fn answers_to_strangers() {
     assert_eq!(scene.input(wrong.from, &asks[1].bytes()), drop);
     assert_eq!(wrong.outcome(&mut scene, &Request::allocate()), drop);
     assert!(scene.events.is_empty(), "what is not answered is not told");
-    // Other addresses, streams and the authenticated are not concerned.
+    // Other addresses, streams, the authenticated and plain Binding requests are not concerned.
+    scene.input(wrong.from, &Request::new(Method::BINDING).bytes()).answer();
     scene.input(udp("203.0.113.77:1"), &asks[0].bytes()).answer();
     scene.input(crate::support_core::tcp("203.0.113.5:1"), &asks[0].bytes()).answer();
     let mut right = Client { nonce: wrong.nonce.clone(), ..alice(1) };

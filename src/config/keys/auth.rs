@@ -187,7 +187,8 @@ pub(super) const KEYS: &[Key] = &[
         path: "limits.unauthenticated_answers_per_second",
         rule: count(1, 1_000_000),
         brief: "Answers per second and client address before authentication",
-        about: "Counted per IPv4 address and per IPv6 /64; beyond it requests without a proved credential are dropped. \
+        about: "Counted per IPv4 address and per IPv6 /64, over UDP; beyond it requests without a proved credential are \
+                dropped. Answers to Binding, hardly larger than the request, do not count. \
                 Keeps the server from being used to flood somebody whose address is forged, and from being slowed by \
                 guessing.",
         secret: false,
