@@ -49,6 +49,10 @@ pub(super) fn bind_all(
             }
         }
     }
+    if listening.is_empty() {
+        let source = io::ErrorKind::AddrNotAvailable.into();
+        return Err(StartError::System { what: "listen: no listening address fits this machine", source });
+    }
     Ok((listening, listeners))
 }
 
@@ -116,6 +120,14 @@ mod tests {
             assert_eq!(shard.udp[0].1.local_addr().unwrap(), listening[0].address);
             assert_eq!(shard.streams[0].0, ListenerId(1));
             assert_eq!(shard.streams[0].1.local_addr().unwrap(), listening[1].address);
+        }
+    }
+
+    #[test]
+    fn listening_nowhere_is_an_error() {
+        let alien = Wanted { expanded: true, ..wanted(Transport::Udp, "192.0.2.1:0".parse().unwrap()) };
+        for wanted in [&[][..], &[alien]] {
+            assert!(matches!(bind_all(wanted, 1, 0), Err(StartError::System { .. })));
         }
     }
 

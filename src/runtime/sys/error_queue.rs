@@ -137,13 +137,21 @@ mod tests {
 
     #[test]
     fn a_datagram_too_big_to_go_unfragmented_is_reported() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        enable_error_queue(socket.as_fd(), false).unwrap();
+        let socket = UdpSocket::bind("[::1]:0").unwrap();
+        let peer = UdpSocket::bind("[::1]:0").unwrap();
+        enable_error_queue(socket.as_fd(), true).unwrap();
         let destination = peer.local_addr().unwrap();
-        // The MTU of the loopback interface is 65536: the biggest datagram fits, so nothing may be refused here.
-        set_dont_fragment(socket.as_fd(), false, true).unwrap();
-        assert!(send_to(socket.as_fd(), destination, &[0; 65_507]).is_ok());
+        // With its headers this is 12 bytes more than the MTU of the loopback interface.
+        let datagram = [0; 65_500];
+        set_dont_fragment(socket.as_fd(), true, false).unwrap();
+        assert!(send_to(socket.as_fd(), destination, &datagram).is_ok());
         assert_eq!(read_error(socket.as_fd()).unwrap(), None);
+
+        set_dont_fragment(socket.as_fd(), true, true).unwrap();
+        let refused = send_to(socket.as_fd(), destination, &datagram).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
+        let error = read_error(socket.as_fd()).unwrap().unwrap();
+        assert_eq!((error.destination, error.origin), (destination, libc::SO_EE_ORIGIN_LOCAL));
+        assert_eq!((error.errno, error.information), (libc::EMSGSIZE, 65_536));
     }
 }
