@@ -3,7 +3,8 @@
 //! Each shard accepts on listeners of its own, and each connection is one local task of its shard. A connection reads
 //! what has come into a buffer that all connections of the shard share, cuts it into messages and hands each to the
 //! relay; what the relay has for the client goes into the connection's [`StreamQueue`]. Only what is left over, a part
-//! of a message in either direction, is kept by the connection itself, so an idle one holds no buffer at all.
+//! of a message in either direction, is kept by the connection itself, so an idle one holds no buffer at all:
+//! it takes 1.6 KiB of process memory with TCP and 5 KiB with TLS (`tests/streams_memory.rs`).
 //!
 //! * One turn of a task handles a bounded number of messages, then the others have theirs.
 //! * Relayed data never waits for a slow client: what does not fit its queue is dropped whole, the newest first.
