@@ -71,8 +71,9 @@ fn accepting_resumes_when_descriptors_are_free_again() {
         socket.connect(&address.into()).unwrap();
     }
     runtime.block_on(async {
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
         while counters(&node).await.accept_failures.get(AcceptFailure::Descriptors) < 3 {
-            tokio::task::yield_now().await;
+            looks.tick().await;
         }
     });
     assert!(ask(&early), "who is connected is served on");

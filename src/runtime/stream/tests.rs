@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Nothing here takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Writes down what it is told and, if asked to, answers each message with itself.
 #[derive(Debug, Default)]
@@ -308,12 +308,15 @@ fn a_client_that_does_not_read_its_answers_is_not_read_from_and_loses_none() {
         let request = request(1000);
         let all = request.repeat(messages);
         let mut written = 0;
-        // Writes until the server stops reading, so that the kernel's buffers are full in both directions.
-        while let Ok(result) = timeout(Duration::from_millis(300), writer.write(&all[written..])).await {
-            written += result.unwrap();
+        // Writes until the server stops reading, and the kernel's buffers are full in both directions.
+        loop {
+            match timeout(Duration::from_millis(100), writer.write(&all[written..])).await {
+                Ok(result) => written += result.unwrap(),
+                Err(_) if harness.counters().pauses > 0 => break,
+                Err(_) => {}
+            }
+            assert!(written < all.len(), "reading never paused");
         }
-        assert!(written < all.len(), "reading never paused");
-        assert!(harness.counters().pauses > 0);
         assert_eq!(harness.counters().answers_dropped, 0);
         let write_rest = async { writer.write_all(&all[written..]).await.unwrap() };
         let read_all = async {
