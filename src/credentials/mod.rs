@@ -5,14 +5,16 @@
 //! `use-auth-secret`). A [`Directory`] holds what is valid in a realm and answers what a username may stand for;
 //! whoever checks a message does so with the keys it names. Pure: the time is an argument.
 
+mod candidate;
 mod directory;
 mod explain;
 mod secret;
 mod time_limited;
 
+pub use candidate::{Candidate, CandidateKey, Candidates, Validity};
 pub use directory::{
-    Candidate, CandidateKey, Candidates, DEFAULT_SEPARATOR, Directory, DirectoryBuilder, DirectoryError,
-    REALM_CHARS_MAX, SECRETS_MAX, USERNAME_BYTES_MAX, UserSecret, Validity,
+    DEFAULT_SEPARATOR, Directory, DirectoryBuilder, DirectoryError, REALM_CHARS_MAX, SECRETS_MAX,
+    USERNAME_BYTES_MAX, UserSecret,
 };
 pub use explain::{Hint, Verdict, explain};
 pub use secret::{KeyId, KeyIdError, PASSWORD_BYTES, Password, Secret};
