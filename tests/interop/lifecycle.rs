@@ -38,23 +38,6 @@ fn draining_answers_refreshes_relays_and_ends_with_the_last_allocation() {
 }
 
 #[test]
-fn the_drain_is_bounded() {
-    let mut server = Server::start(Setup::default().with("runtime.drain_timeout", "\"2s\""));
-    Client::new(server.address()).allocate().unwrap();
-    let told = Instant::now();
-    server.process.signal(Signal::SIGTERM);
-    assert_eq!(server.process.wait(SOON * 2).code(), Some(0));
-    assert!(told.elapsed() >= Duration::from_secs(2), "it ended after {:?}", told.elapsed());
-}
-
-#[test]
-fn without_allocations_sigterm_ends_at_once() {
-    let mut server = Server::start(Setup::default());
-    server.process.signal(Signal::SIGTERM);
-    assert_eq!(server.process.wait(SOON).code(), Some(0));
-}
-
-#[test]
 fn sighup_swaps_the_certificate_and_a_bad_one_keeps_the_old() {
     let mut server = Server::start(Setup::default());
     assert_eq!(served_certificate(&server), "first");

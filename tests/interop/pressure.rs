@@ -3,12 +3,13 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 
-use crate::support::{Client, Server, Setup, ports};
+use crate::support::ports::RelayRange;
+use crate::support::{Client, Server, Setup};
 
 #[test]
 fn an_exhausted_port_range_is_508_until_a_port_comes_back() {
-    let first = *ports::relay_range().start();
-    let setup = Setup::default().with("relay.port_min", first).with("relay.port_max", first + 3);
+    let range = RelayRange::take();
+    let setup = Setup::default().with("relay.port_min", range.first).with("relay.port_max", range.first + 3);
     let server = Server::start(setup);
     let mut clients = allocated(&server, 4);
     assert_eq!(Client::new(server.address()).allocate(), Err(508));
@@ -19,7 +20,8 @@ fn an_exhausted_port_range_is_508_until_a_port_comes_back() {
 
 #[test]
 fn a_relay_port_of_another_process_is_passed_over() {
-    let first = *ports::relay_range().start();
+    let range = RelayRange::take();
+    let first = range.first;
     let setup = Setup::default().with("relay.port_min", first).with("relay.port_max", first + 7);
     // Half of the range is taken by somebody else.
     let taken: Vec<UdpSocket> =

@@ -25,17 +25,26 @@ pub(crate) fn free_port() -> u16 {
     panic!("no free port in {SINGLE:?}");
 }
 
-/// A range of relay ports of its own for one server.
-pub(crate) fn relay_range() -> RangeInclusive<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    for _ in 0..RELAY_BLOCKS {
-        let block = start().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % RELAY_BLOCKS;
-        let first = RELAY_FIRST + block * RELAY_BLOCK;
-        if [first, first + RELAY_BLOCK / 2, first + RELAY_BLOCK - 1].into_iter().all(is_free) {
-            return first..=first + RELAY_BLOCK - 1;
+/// Relay ports for one server at a time, also across test processes.
+pub(crate) struct RelayRange {
+    pub(crate) first: u16,
+    pub(crate) last: u16,
+    /// Listens on the first port for as long as the range is taken; UDP does not mind.
+    _mark: TcpListener,
+}
+
+impl RelayRange {
+    pub(crate) fn take() -> Self {
+        static NEXT: AtomicU16 = AtomicU16::new(0);
+        for _ in 0..RELAY_BLOCKS {
+            let block = start().wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % RELAY_BLOCKS;
+            let first = RELAY_FIRST + block * RELAY_BLOCK;
+            if let Ok(mark) = TcpListener::bind((Ipv4Addr::LOCALHOST, first)) {
+                return Self { first, last: first + RELAY_BLOCK - 1, _mark: mark };
+            }
         }
+        panic!("every block of relay ports is taken");
     }
-    panic!("no free block of relay ports");
 }
 
 fn is_free(port: u16) -> bool {

@@ -13,7 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 
-use super::{Authority, Process, ports};
+use super::ports::{RelayRange, free_port};
+use super::{Authority, Process};
 
 /// The secret of time-limited credentials that every server here has.
 pub(crate) const SECRET: &str = "interop-secret-of-32-characters!";
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     pub(crate) tls_port: u16,
     pub(crate) authority: Authority,
     pub(crate) http: SocketAddr,
+    // Given back when the server ends.
+    _relay: RelayRange,
     directory: TestDirectory,
 }
 
@@ -60,11 +63,12 @@ impl Server {
         let directory = TestDirectory::new("server");
         let authority = Authority::new(directory.path());
         authority.issue("first");
-        let (port, tls_port, http_port) = (ports::free_port(), ports::free_port(), ports::free_port());
+        let (port, tls_port, http_port) = (free_port(), free_port(), free_port());
         let users = directory.path().join("users");
         std::fs::write(&users, format!("{}:{}\n", USER.0, USER.1)).unwrap();
         std::fs::set_permissions(&users, PermissionsExt::from_mode(0o600)).unwrap();
-        let mut keys = usual_keys([port, tls_port, http_port], &authority, &users);
+        let relay = RelayRange::take();
+        let mut keys = usual_keys([port, tls_port, http_port], &relay, &authority, &users);
         keys.extend(setup.0);
         let http = keys["http.listen"].trim_matches('"').parse().unwrap();
         let file = directory.path().join("iceway.toml");
@@ -79,7 +83,7 @@ impl Server {
         }
         let mut process = Process::start(program, directory.path(), "iceway");
         process.wait_until("ready", START_LIMIT, |_| matches!(get(http, "/readyz"), Some((200, _))));
-        Self { process, port, tls_port, authority, http, directory }
+        Self { process, port, tls_port, authority, http, _relay: relay, directory }
     }
 
     /// The plain listener on 127.0.0.1.
@@ -113,16 +117,20 @@ impl Server {
 }
 
 /// The configuration that tests start from. Dotted keys, so that a test can add any key.
-fn usual_keys(ports: [u16; 3], authority: &Authority, users: &Path) -> BTreeMap<String, String> {
+fn usual_keys(
+    ports: [u16; 3],
+    relay: &RelayRange,
+    authority: &Authority,
+    users: &Path,
+) -> BTreeMap<String, String> {
     let [port, tls_port, http_port] = ports;
     let both = |port| format!(r#"["127.0.0.1:{port}", "[::1]:{port}"]"#);
-    let relay = super::ports::relay_range();
     [
         ("listen.udp", both(port)),
         ("listen.tcp", both(port)),
         ("listen.tls", both(tls_port)),
-        ("relay.port_min", relay.start().to_string()),
-        ("relay.port_max", relay.end().to_string()),
+        ("relay.port_min", relay.first.to_string()),
+        ("relay.port_max", relay.last.to_string()),
         ("tls.certificate", format!("{:?}", authority.certificate_path())),
         ("tls.private_key", format!("{:?}", authority.key_path())),
         ("auth.realm", format!("{REALM:?}")),
