@@ -43,7 +43,8 @@ pub(super) struct Run<K> {
     open: bool,
 }
 
-/// One datagram: an optional header, a range of the receive memory, and zero bytes to pad it.
+/// One datagram: an optional header, a range of the receive memory, and zero bytes to pad it. Or several that lie one
+/// behind the other in the receive memory, headers and all.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
     start: u32,
@@ -124,33 +125,62 @@ impl<K: Copy + PartialEq> Runs<K> {
         });
         let wire_bytes =
             content.bytes + content.padding + content.header.map_or(0, |header| usize::from(header.length));
-        self.append(key, hash % PLACES, piece, wire_bytes);
+        self.append(key, hash % PLACES, piece, Train::one(wire_bytes));
         true
     }
 
-    fn append(&mut self, key: K, place: usize, piece: u16, wire_bytes: usize) {
+    /// Appends datagrams of `segment_bytes` each, the last of which may be shorter, that fill the receive memory from
+    /// `start` on. Answers how many bytes were appended: all, unless the batch is full.
+    pub(super) fn add_train(
+        &mut self,
+        key: K,
+        hash: usize,
+        start: usize,
+        total_bytes: usize,
+        segment_bytes: usize,
+    ) -> usize {
+        let per_run = (SEGMENTED_BYTES_MAX / segment_bytes.max(1)).clamp(1, SEGMENTS_MAX);
+        let mut added = 0;
+        while added < total_bytes && self.runs.len() < RUNS_MAX && self.pieces.len() < PIECES_MAX {
+            let bytes = (total_bytes - added).min(per_run * segment_bytes.max(1));
+            let piece = index(self.pieces.len());
+            self.pieces.push(Piece {
+                start: u32::try_from(start + added).unwrap_or(u32::MAX),
+                bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+                header: NONE,
+                next: NONE,
+                padding: 0,
+            });
+            let segment_bytes = segment_bytes.min(bytes);
+            self.append(key, hash % PLACES, piece, Train { total_bytes: bytes, segment_bytes });
+            added += bytes;
+        }
+        added
+    }
+
+    fn append(&mut self, key: K, place: usize, piece: u16, train: Train) {
         let Some(newest) = self.newest.get_mut(place) else { return };
         if let Some(run) = self.runs.get_mut(usize::from(*newest))
-            && run.takes(&key, wire_bytes)
+            && run.takes(&key, train)
         {
             if let Some(last) = self.pieces.get_mut(usize::from(run.last)) {
                 last.next = piece;
             }
             run.last = piece;
-            run.count += 1;
-            run.total_bytes += wire_bytes;
-            run.open = wire_bytes == run.segment_bytes;
+            run.count += train.count();
+            run.total_bytes += train.total_bytes;
+            run.open = run.total_bytes == run.count * run.segment_bytes;
             return;
         }
         *newest = index(self.runs.len());
         self.runs.push(Run {
             key,
-            count: 1,
-            segment_bytes: wire_bytes,
-            total_bytes: wire_bytes,
+            count: train.count(),
+            segment_bytes: train.segment_bytes,
+            total_bytes: train.total_bytes,
             first: piece,
             last: piece,
-            open: wire_bytes > 0,
+            open: train.total_bytes > 0 && train.total_bytes == train.count() * train.segment_bytes,
         });
     }
 
@@ -160,11 +190,14 @@ impl<K: Copy + PartialEq> Runs<K> {
         run: &Run<K>,
         memory: &'m [u8],
     ) -> impl Iterator<Item = [&'m [u8]; 3]> + use<'m, K> {
-        let mut next = run.first;
-        std::iter::from_fn(move || {
-            let piece = self.pieces.get(usize::from(next))?;
-            next = piece.next;
-            Some(self.parts_of(piece, memory))
+        let segment_bytes = run.segment_bytes.max(1);
+        self.pieces_of(run).flat_map(move |piece| {
+            let [header, content, padding] = self.parts_of(piece, memory);
+            // Only what has neither can be several.
+            let several = header.is_empty() && padding.is_empty() && content.len() > segment_bytes;
+            let step = if several { segment_bytes } else { content.len().max(1) };
+            let one = content.is_empty().then_some([header, content, padding]);
+            one.into_iter().chain(content.chunks(step).map(move |content| [header, content, padding]))
         })
     }
 
@@ -174,7 +207,18 @@ impl<K: Copy + PartialEq> Runs<K> {
         run: &Run<K>,
         memory: &'m [u8],
     ) -> impl Iterator<Item = &'m [u8]> + use<'m, K> {
-        self.datagrams(run, memory).flatten().filter(|part| !part.is_empty())
+        self.pieces_of(run)
+            .flat_map(move |piece| self.parts_of(piece, memory))
+            .filter(|part| !part.is_empty())
+    }
+
+    fn pieces_of(&self, run: &Run<K>) -> impl Iterator<Item = &Piece> + use<'_, K> {
+        let mut next = run.first;
+        std::iter::from_fn(move || {
+            let piece = self.pieces.get(usize::from(next))?;
+            next = piece.next;
+            Some(piece)
+        })
     }
 
     /// The only datagram of `run`, if it lies in the receive memory in one piece.
@@ -195,13 +239,32 @@ impl<K: Copy + PartialEq> Runs<K> {
     }
 }
 
+/// One or more datagrams as they are on the wire.
+#[derive(Clone, Copy, Debug)]
+struct Train {
+    total_bytes: usize,
+    segment_bytes: usize,
+}
+
+impl Train {
+    const fn one(wire_bytes: usize) -> Self {
+        Self { total_bytes: wire_bytes, segment_bytes: wire_bytes }
+    }
+
+    const fn count(self) -> usize {
+        if self.segment_bytes == 0 { 1 } else { self.total_bytes.div_ceil(self.segment_bytes) }
+    }
+}
+
 impl<K: PartialEq> Run<K> {
-    fn takes(&self, key: &K, wire_bytes: usize) -> bool {
+    fn takes(&self, key: &K, train: Train) -> bool {
+        let fits = train.segment_bytes == self.segment_bytes
+            || (train.segment_bytes < self.segment_bytes && train.count() == 1);
         self.open
-            && wire_bytes > 0
-            && wire_bytes <= self.segment_bytes
-            && self.count < SEGMENTS_MAX
-            && self.total_bytes + wire_bytes <= SEGMENTED_BYTES_MAX
+            && fits
+            && train.total_bytes > 0
+            && self.count + train.count() <= SEGMENTS_MAX
+            && self.total_bytes + train.total_bytes <= SEGMENTED_BYTES_MAX
             && self.key == *key
     }
 }
@@ -289,6 +352,28 @@ mod tests {
         let all: Vec<u8> = runs.parts(&run, memory).flatten().copied().collect();
         assert_eq!(all, b"h1abc\0h2def\0");
         assert_eq!(runs.contiguous(&run, memory), None);
+    }
+
+    #[test]
+    fn trains_join_runs_and_are_cut_where_the_kernel_wants_it() {
+        let memory: Vec<u8> = (0..=255).collect();
+        let mut runs = Runs::new();
+        assert_eq!(runs.add_train(1, 1, 0, 30, 10), 30);
+        assert_eq!(runs.add_train(1, 1, 100, 25, 10), 25);
+        assert_eq!(runs.add_train(1, 1, 200, 20, 10), 20);
+        assert_eq!(shape(&runs), [(1, 6, 10), (1, 2, 10)]);
+        let run = runs.as_slice()[0];
+        assert_eq!(runs.parts(&run, &memory).map(<[u8]>::len).collect::<Vec<_>>(), [30, 25]);
+        let firsts: Vec<u8> = runs.datagrams(&run, &memory).map(|[_, content, _]| content[0]).collect();
+        assert_eq!(firsts, [0, 10, 20, 100, 110, 120]);
+
+        runs.clear();
+        assert_eq!(runs.add_train(1, 1, 0, 100 * 1000, 1000), 100 * 1000);
+        assert_eq!(shape(&runs), [(1, 64, 1000), (1, 36, 1000)]);
+        runs.clear();
+        assert!(runs.add(1, 1, content(0, 10)));
+        assert_eq!(runs.add_train(1, 1, 0, 12, 6), 12);
+        assert_eq!(shape(&runs), [(1, 1, 10), (1, 2, 6)]);
     }
 
     #[test]

@@ -73,6 +73,28 @@ fn a_burst_between_two_clients_travels_as_trains() {
 }
 
 #[test]
+fn a_burst_of_indications_between_two_clients_arrives_whole() {
+    let node = TestNode::start(|_| ());
+    let (mut one, mut other) = (Client::new(node.ipv4()), Client::new(node.ipv4()));
+    let (at_one, at_other) = (one.allocate_one(), other.allocate_one());
+    one.bind_channel(0x4000, at_other).unwrap();
+    other.permit(at_one).unwrap();
+
+    for (bytes, last) in [(1000, 16), (1000, 17), (999, 40), (40, 40)] {
+        for _ in 0..10 {
+            let mut payloads = numbered(60, bytes);
+            payloads.push(vec![9; last]);
+            for payload in &payloads {
+                one.send_channel(0x4000, payload);
+            }
+            for payload in payloads {
+                assert_eq!(other.receive(), Incoming::Data { peer: at_one, payload });
+            }
+        }
+    }
+}
+
+#[test]
 fn interleaved_flows_keep_their_order() {
     let node = TestNode::start(|_| ());
     let peer = peer("127.0.0.1");

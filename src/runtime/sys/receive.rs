@@ -11,8 +11,8 @@ use std::{
 
 use super::{UDP_GRO, address::RawAddress, checked, checked_length};
 
-/// Free bytes before each datagram, for a header that is written in front of it.
-pub(crate) const HEADROOM_BYTES: usize = 64;
+/// Free bytes before what is received, for headers that are written in front of it: as many as a long train needs.
+pub(crate) const HEADROOM_BYTES: usize = 3072;
 
 /// The most the kernel hands over at once, merged or not, and a little for padding behind it.
 const CONTENT_BYTES: usize = 65_536;
