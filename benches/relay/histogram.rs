@@ -22,13 +22,6 @@ impl Histogram {
         }
     }
 
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for (mine, theirs) in self.counts.iter_mut().zip(&other.counts) {
-            *mine += theirs;
-        }
-        self.total += other.total;
-    }
-
     /// The value in microseconds that `share` (0..=1) of all records do not exceed; `None` when there is none.
     pub(crate) fn percentile_us(&self, share: f64) -> Option<f64> {
         let wanted = ((self.total as f64 * share).ceil() as u64).max(1);

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result};
 
 use crate::{
-    histogram::Histogram,
     load::{Direction, Flows, Outcome, Pace, Shape},
     report::{Aim, Better, Comparison, Row},
     scenario::Bench,
@@ -102,21 +101,13 @@ impl Relaying {
         if self.shape.burst > 1 {
             return;
         }
-        let latencies = outcomes.map(merged);
         for (label, share) in
             [("latency p50, µs", 0.5), ("latency p99, µs", 0.99), ("latency p99.9, µs", 0.999)]
         {
-            let values = latencies.each_ref().map(|all| all.percentile_us(share).into_iter().collect());
+            let percentile = |outcome: &Outcome| outcome.latency.percentile_us(share);
+            let values = outcomes.map(|of| of.iter().filter_map(percentile).collect());
             let judged = self.aim.is_none() && share == 0.99;
             comparison.add(Row::new(label, Better::Lower, values).aim(judged.then_some(Aim::Ratio(1.0))));
         }
     }
-}
-
-fn merged(outcomes: &[Outcome]) -> Histogram {
-    let mut all = Histogram::new();
-    for outcome in outcomes {
-        all.merge(&outcome.latency);
-    }
-    all
 }
