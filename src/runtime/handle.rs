@@ -154,10 +154,11 @@ impl NodeHandle {
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
             let left = self.allocations().await;
-            if left == 0 || tokio::time::Instant::now() + DRAIN_POLL > deadline {
+            let now = tokio::time::Instant::now();
+            if left == 0 || now >= deadline {
                 return left;
             }
-            tokio::time::sleep(DRAIN_POLL).await;
+            tokio::time::sleep_until(deadline.min(now + DRAIN_POLL)).await;
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Key] = &[
     },
     Key {
         path: "auth.nonce_lifetime",
-        rule: duration(30, 86_400),
+        rule: duration(30, 64_800),
         brief: "Age at which a nonce is renewed",
         about: "A client then gets 438 (Stale Nonce) with a fresh one and goes on. Bounds how long a captured request can \
                 be replayed.",
