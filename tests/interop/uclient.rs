@@ -118,19 +118,20 @@ fn requests_that_break_the_protocol_leave_the_server_relaying() {
 #[test]
 fn fifty_clients_that_vanish_at_once_leave_the_server_relaying() {
     // It closes all its sockets as soon as it has sent more than five messages between two looks at the clock.
-    let scene = Scene::new();
     for flags in ["-B -m 50 -n 10 -z 1", "-B -m 50 -n 10 -z 1 -y", "-t -B -m 50 -n 10 -z 1"] {
+        let scene = Scene::new();
         let run = scene.run(flags, &by_secret(SECRET));
         let (sent, _) = counts(&run).unwrap_or_default();
         assert!((1..500).contains(&sent), "{flags}: {}", run.output);
+        let left = scene.server.metric("iceway_allocations", &[]);
+        let expected = if flags.starts_with("-t") { 0.0..=0.0 } else { 50.0..=200.0 };
+        assert!(
+            expected.contains(&left),
+            "{flags}: only a closed connection ends an allocation at once: {left}"
+        );
+        // Over TCP, since the port of a client that vanished may come again, and its allocation is still up.
+        scene.relays("-t -c", 1);
     }
-    assert_eq!(
-        scene.server.metric("iceway_allocations", &["transport=\"tcp\""]),
-        0.0,
-        "connections were seen to end"
-    );
-    assert!(scene.server.metric("iceway_allocations", &["transport=\"udp\""]) >= 50.0, "lifetimes run on");
-    scene.relays("-c", 1);
 }
 
 #[test]
