@@ -167,9 +167,10 @@ impl NodeHandle {
         self.tell_all(|| Command::Shutdown);
     }
 
-    /// How many allocations there are, as far as shards answer.
+    /// How many allocations there are. A shard that is too busy to answer counts as one: it is busy relaying.
     pub async fn allocations(&self) -> usize {
-        self.snapshot().await.shards.iter().flatten().map(|shard| shard.allocations).sum()
+        let shards = self.snapshot().await.shards;
+        shards.iter().map(|shard| shard.as_ref().map_or(1, |shard| shard.allocations)).sum()
     }
 
     /// Waits until a shard has ended. Before [`shutdown`](Self::shutdown) that is a fault: nobody answers its clients.
