@@ -71,6 +71,30 @@ fn peers_of_both_families_are_reached_from_either() {
     }
 }
 
+/// A busy flow gets a socket of its own at the relay's port; nobody may notice.
+#[test]
+fn a_busy_peer_and_another_port_of_its_address_are_told_apart() {
+    let node = TestNode::start(|_| ());
+    let mut client = Client::new(node.ipv4());
+    let relayed = client.allocate_one();
+    let [busy, other] = [(); 2].map(|()| peer("127.0.0.1"));
+    client.bind_channel(0x4000, busy.local_addr().unwrap()).unwrap();
+    for number in 0..600_u32 {
+        client.send_channel(0x4000, &number.to_be_bytes());
+        assert_eq!(receive(&busy), (number.to_be_bytes().to_vec(), relayed));
+        busy.send_to(&number.to_be_bytes(), relayed).unwrap();
+        let payload = number.to_be_bytes().to_vec();
+        assert_eq!(client.receive(), Incoming::Channel { number: 0x4000, payload });
+    }
+    let peer = other.local_addr().unwrap();
+    other.send_to(b"me too", relayed).unwrap();
+    assert_eq!(client.receive(), Incoming::Data { peer, payload: b"me too".to_vec() });
+    client.send_indication(peer, b"welcome", false);
+    assert_eq!(receive(&other), (b"welcome".to_vec(), relayed));
+    client.refresh(0).unwrap();
+    assert!(std::net::UdpSocket::bind(relayed).is_ok(), "the port is free, of both sockets");
+}
+
 #[test]
 fn a_peer_without_a_permission_is_dropped_and_counted() {
     let node = TestNode::start(|_| ());
