@@ -311,7 +311,8 @@ fn faults_in_files_of_secrets_and_users_name_the_line_and_not_the_secret() {
     let scratch = Scratch::new();
     let secrets =
         scratch.file("s", "one hush0123456789abcdef\none hush0123456789abcdef\na b hush\n!! hush\n");
-    let users = scratch.file("u", "alice\nalice:hush\nalice:hush\n:hush\nbob:\ncarol:0xhush\n");
+    let users =
+        scratch.file("u", "alice\nalice:hush\nalice:hush\n:hush\nbob:\ncarol:0xhush\ndave:hu\u{200B}sh\n");
     let error = load(&Sources {
         flags: flags(&[
             ("auth.secret_file", &[secrets.to_str().unwrap()]),
@@ -330,6 +331,7 @@ fn faults_in_files_of_secrets_and_users_name_the_line_and_not_the_secret() {
         "u:4: has a name of 0 bytes",
         "u:5: has an empty password",
         "u:6: has a password that starts with 0x",
+        "u:7: has a password no client could send: the character U+200B",
     ] {
         assert!(error.contains(expected), "{error}\n  lacks\n{expected}");
     }
@@ -338,6 +340,15 @@ fn faults_in_files_of_secrets_and_users_name_the_line_and_not_the_secret() {
     let sources =
         Sources { flags: flags(&[("auth.secret_file", &[empty.to_str().unwrap()])]), ..Sources::default() };
     assert!(load(&sources).unwrap_err().to_string().contains("holds no secret"));
+}
+
+#[test]
+fn a_realm_that_clients_would_not_repeat_is_refused() {
+    for (realm, expected) in [("a\u{A0}b", "write a plain one"), ("a\u{200B}b", "U+200B")] {
+        let error = load_text(&format!("[auth]\nrealm = \"{realm}\"\n")).unwrap_err().join("\n");
+        assert!(error.contains("auth.realm") && error.contains(expected), "{error}");
+    }
+    assert_eq!(load_text("[auth]\nrealm = \"Zoë's\"\n").unwrap().config.auth.realm, "Zoë's");
 }
 
 #[test]

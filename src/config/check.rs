@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use crate::credentials::SECRETS_MAX;
+use crate::credentials::{OpaqueStringError, SECRETS_MAX, prepare_opaque_string};
 
 use super::{
     keys,
@@ -27,6 +27,7 @@ pub(crate) fn contradictions(config: &Config, origins: &HashMap<&'static str, Or
     check.ports();
     check.relay_addresses();
     check.external_addresses();
+    check.realm();
     check.secrets();
     check.lifetimes();
     check.traffic();
@@ -59,6 +60,18 @@ impl Check<'_> {
     fn warn(&mut self, path: &'static str, message: impl Into<String>) {
         let problem = self.problem(path, message.into());
         self.findings.warnings.push(problem);
+    }
+
+    /// Clients prepare what they are told (RFC 8489 §9.2): a realm that this changes would never be answered.
+    fn realm(&mut self) {
+        let realm = &self.config.auth.realm;
+        match prepare_opaque_string(realm) {
+            Ok(prepared) if prepared == *realm => {}
+            Ok(_) => self.error("auth.realm", "has a space other than U+0020; write a plain one"),
+            // The length has been judged already.
+            Err(OpaqueStringError::Empty) => {}
+            Err(error @ OpaqueStringError::Disallowed { .. }) => self.error("auth.realm", error.to_string()),
+        }
     }
 
     fn listeners(&mut self) {

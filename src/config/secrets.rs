@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use zeroize::Zeroizing;
 
-use crate::credentials::{KeyId, USERNAME_BYTES_MAX};
+use crate::credentials::{KeyId, USERNAME_BYTES_MAX, prepare_opaque_string};
 
 use super::{
     file::read_text,
@@ -127,11 +127,18 @@ fn users(path: &Path, text: &str, users: &mut Vec<StaticUser>, findings: &mut Fi
             fault(format!("has a name of {} bytes; write 1 to {USERNAME_BYTES_MAX}", name.len()));
             continue;
         }
+        let name = match prepare_opaque_string(name) {
+            Ok(name) => name.into_owned(),
+            Err(error) => {
+                fault(format!("has a name no client could send: {error}"));
+                continue;
+            }
+        };
         if secret.is_empty() {
             fault("has an empty password; write one, or remove the line".to_owned());
             continue;
         }
-        if let Some(first) = names.insert(name.to_owned(), number) {
+        if let Some(first) = names.insert(name.clone(), number) {
             fault(format!("names the user of line {first} again; remove one of them"));
             continue;
         }
@@ -145,9 +152,15 @@ fn users(path: &Path, text: &str, users: &mut Vec<StaticUser>, findings: &mut Fi
                     continue;
                 }
             },
-            None => StaticUserSecret::Password(SecretBytes::new(secret.as_bytes())),
+            None => match prepare_opaque_string(secret) {
+                Ok(password) => StaticUserSecret::Password(SecretBytes::new(password.as_bytes())),
+                Err(error) => {
+                    fault(format!("has a password no client could send: {error}"));
+                    continue;
+                }
+            },
         };
-        users.push(StaticUser { name: name.to_owned(), secret });
+        users.push(StaticUser { name, secret });
     }
 }
 

@@ -8,6 +8,7 @@
 mod candidate;
 mod directory;
 mod explain;
+mod opaque_string;
 mod secret;
 mod time_limited;
 
@@ -17,5 +18,6 @@ pub use directory::{
     USERNAME_BYTES_MAX, UserSecret,
 };
 pub use explain::{Hint, Verdict, explain};
+pub use opaque_string::{OpaqueStringError, prepare_opaque_string};
 pub use secret::{KeyId, KeyIdError, PASSWORD_BYTES, Password, Secret};
 pub use time_limited::{Credential, TimeLimited, mint, parse_time_limited, time_limited_username};

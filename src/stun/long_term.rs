@@ -2,7 +2,7 @@
 //!
 //! All take text that has been prepared already. A USERNAME and a REALM in a message are prepared by whoever sent them
 //! (RFC 8489 §14.3, §14.9); realm and passwords of our own are prepared once, when they are read from a configuration,
-//! with [`super::prepare_opaque_string`].
+//! as RFC 8265's OpaqueString.
 
 use md5::Md5;
 use sha2::{Digest, Sha256};

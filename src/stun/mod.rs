@@ -23,7 +23,6 @@ mod indication;
 mod integrity;
 mod long_term;
 mod message;
-mod opaque_string;
 pub mod value;
 mod walk;
 mod writer;
@@ -43,7 +42,6 @@ pub use indication::{
 pub use integrity::{IntegrityError, IntegrityKey};
 pub use long_term::{long_term_key_md5, long_term_key_sha256, userhash};
 pub use message::{Attributes, Integrity, Message, UnknownAttributes};
-pub use opaque_string::{OpaqueStringError, prepare_opaque_string};
 pub use value::{
     AddressFamily, AttributeError, Icmp, address, address_error_code, address_family, channel_number,
     error_code, even_port, icmp, password_algorithms, requested_transport, reservation_token, text,
