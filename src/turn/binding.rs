@@ -12,7 +12,7 @@ use crate::stun::{Message, attribute};
 impl Server {
     /// Answers with the client's address; credentials are neither asked for nor looked at.
     ///
-    /// A success is 12 bytes larger than the shortest request, too little to make anybody forge addresses, and a
+    /// A success is 12 bytes larger than the shortest request (24 over IPv6), too little to forge addresses for, and a
     /// network of thousands behind one address asks often: only refusals count against the rate of answers.
     pub(super) fn handle_binding(
         &mut self,
