@@ -10,8 +10,9 @@
 //! | [`turn`] | the relay as a state machine |
 //! | [`config`] | one file, flags and environment resolved into one validated value |
 //! | [`telemetry`] | logging and the table of metrics |
+//! | [`cluster`] | what nodes share and what outlives a restart: secrets, API keys, revocations, usage, the other nodes |
 //! | [`runtime`] | sockets, threads, TLS, timers: drives [`turn`] |
-//! | [`api`] | HTTP: health and metrics |
+//! | [`api`] | HTTP: credentials, administration, health and metrics |
 //! | [`cli`] | the commands; wires everything |
 
 pub mod credentials;
@@ -22,6 +23,8 @@ pub mod turn;
 pub mod api;
 #[cfg(feature = "server")]
 pub mod cli;
+#[cfg(feature = "server")]
+pub mod cluster;
 #[cfg(feature = "server")]
 pub mod config;
 #[cfg(feature = "server")]

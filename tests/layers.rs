@@ -9,15 +9,16 @@ use std::{
 };
 
 /// Each layer with what it may use. Dependencies point down only.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("stun", &[]),
     ("credentials", &[]),
     ("turn", &["stun", "credentials"]),
     ("config", &["turn", "credentials"]),
     ("telemetry", &[]),
+    ("cluster", &["credentials", "config", "telemetry"]),
     ("runtime", &["turn", "stun", "credentials", "config", "telemetry"]),
-    ("api", &["runtime", "turn", "stun", "credentials", "config", "telemetry"]),
-    ("cli", &["api", "runtime", "turn", "stun", "credentials", "config", "telemetry"]),
+    ("api", &["cluster", "runtime", "turn", "stun", "credentials", "config", "telemetry"]),
+    ("cli", &["api", "cluster", "runtime", "turn", "stun", "credentials", "config", "telemetry"]),
 ];
 
 /// Layers without I/O, clock or randomness of their own.

@@ -1,0 +1,76 @@
+//! What one node asks another, and what this node does about it.
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use super::{AllocationPage, AllocationQuery, NodeId, NodeLoad, Row};
+
+/// What a node is asked to do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Take over these rows, act on them (deny, cut), and answer [`Answer::Cut`].
+    Apply(Vec<Row>),
+    /// Answer [`Answer::Allocations`].
+    Allocations(AllocationQuery),
+    /// End one allocation and answer [`Answer::Closed`].
+    Close {
+        /// Which, as [`AllocationRecord::id`](super::AllocationRecord) names it.
+        allocation: String,
+    },
+    /// Refuse new allocations from now on and answer [`Answer::Draining`].
+    Drain,
+    /// Answer [`Answer::SecretsInUse`].
+    SecretsInUse,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// How many live allocations were ended.
+    Cut(u64),
+    /// A page of its allocations.
+    Allocations(AllocationPage),
+    /// Whether there was such an allocation.
+    Closed(bool),
+    /// How many allocations are left.
+    Draining(u64),
+    /// Live allocations by key id.
+    SecretsInUse(Vec<(String, u64)>),
+}
+
+/// One question on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Names it among the questions of the node that asks.
+    pub id: u64,
+    /// Who asks.
+    pub from: NodeId,
+    /// What.
+    pub ask: Ask,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// Nobody of this name has a lease.
+    #[error("there is no node {0:?}")]
+    UnknownNode(NodeId),
+    /// It did not answer in time.
+    #[error("node {0:?} did not answer in time")]
+    Silent(NodeId),
+    /// The other nodes cannot be reached at present.
+    #[error("other nodes cannot be reached: {0}")]
+    Degraded(String),
+}
+
+/// What this node does about what it is asked. Implemented where the relay is at hand.
+pub trait Handler: Send + Sync + 'static {
+    /// Does it.
+    fn handle(&self, ask: Ask) -> BoxFuture<'_, Answer>;
+
+    /// How busy this node is now, and whether it takes new clients.
+    fn load(&self) -> BoxFuture<'_, (super::NodeState, NodeLoad)>;
+}
