@@ -12,7 +12,7 @@ use std::{
 
 use iceway::{
     config::{Auth, Config, Http, Listen, Runtime, SecretBytes, SharedSecret},
-    runtime::{AcceptFailure, Node, StreamCounters},
+    runtime::{AcceptFailure, Node, Start, StreamCounters},
     stun::{Class, Method, Writer},
 };
 use socket2::{Domain, Socket, Type};
@@ -56,7 +56,7 @@ fn accepting_resumes_when_descriptors_are_free_again() {
         http: Http { listen: None },
         ..Config::default()
     };
-    let node = Node::start(&config).unwrap();
+    let node = Node::start(&config, Start::alone(&config).unwrap()).unwrap();
     let address: SocketAddr = node.listening()[0].address;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 

@@ -12,7 +12,7 @@ use std::{
 
 use iceway::{
     config::{Auth, Config, Http, Listen, Runtime, SecretBytes, SharedSecret, Streams, Tls},
-    runtime::Node,
+    runtime::{Node, Start},
     stun::{Class, Method, Writer},
 };
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto::ring};
@@ -96,7 +96,7 @@ fn idle_connections_are_small() {
         http: Http { listen: None },
         ..Config::default()
     };
-    let node = Node::start(&config).unwrap();
+    let node = Node::start(&config, Start::alone(&config).unwrap()).unwrap();
     let address = node.listening()[0].address;
     let mut held = Vec::new();
     let plain = cost(address, None, &mut held);

@@ -3,6 +3,7 @@
 use std::{
     io::{IsTerminal as _, stderr},
     net::{TcpListener, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,7 +16,7 @@ use super::{banner, exit::Failure, terminal};
 use crate::{
     api::{self, HttpServer},
     config::{self, Config, Loaded, LogFormat, LogLevel, SecretBytes, SharedSecret, Sources},
-    runtime::{Node, NodeHandle, StartError},
+    runtime::{Node, NodeHandle, Start, StartError},
     telemetry::{self, LogHandle, LogOptions},
 };
 
@@ -43,7 +44,8 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     };
     try_relay_addresses(&loaded)?;
     let http = bind_http(&loaded.config)?;
-    let node = Node::start(&loaded.config).map_err(explain_start)?;
+    let start = Start::alone(&loaded.config).map_err(|error| Failure::Configuration(error.to_string()))?;
+    let node = Node::start(&loaded.config, start).map_err(explain_start)?;
     let http =
         http.map(|listener| api::serve(listener, node.handle())).transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), is_trial)?;
@@ -114,7 +116,6 @@ fn explain_start(error: StartError) -> Failure {
             anyhow!("{error}{taken} listen.{name} (--listen-{name})").into()
         }
         StartError::Tls(error) => error.into(),
-        StartError::Directory(error) => Failure::Configuration(error.to_string()),
         StartError::System { .. } => anyhow!(error).into(),
     }
 }
@@ -246,9 +247,12 @@ impl Serving<'_> {
             tracing::error!(%error, "The log filter is unchanged.");
         }
         self.reload_certificate();
-        if let Err(error) = self.node.reload(&fresh.config).await {
-            tracing::error!(%error, "Not reloaded: the users and secrets cannot be used.");
-            return;
+        match fresh.config.directory() {
+            Ok(directory) => self.node.reload(&fresh.config, Arc::new(directory)).await,
+            Err(error) => {
+                tracing::error!(%error, "Not reloaded: the users and secrets cannot be used.");
+                return;
+            }
         }
         for path in self.loaded.restart_needed(&fresh) {
             tracing::warn!(key = path, "Changed, but takes effect only after a restart.");

@@ -12,6 +12,7 @@ use std::{
 use tokio::{
     sync::{mpsc::UnboundedSender, oneshot},
     task::JoinSet,
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -21,8 +22,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    credentials::DirectoryError,
-    turn::{Counters, Shared},
+    credentials::Directory,
+    turn::{Counters, LookUpId, Quotas, Shared, UserKey},
 };
 
 /// How long a shard may take to answer.
@@ -37,6 +38,10 @@ pub(super) enum Command {
     Snapshot(oneshot::Sender<ShardSnapshot>),
     /// Take over new options, users and rules.
     Reload(Rules),
+    /// Take over new users and secrets.
+    SetDirectory(Arc<Directory>),
+    /// Go on with a request that waited for a user's key.
+    Found(LookUpId, Option<UserKey>),
     /// Refuse new allocations.
     Drain,
     /// Close everything and end.
@@ -87,45 +92,41 @@ impl NodeHandle {
     /// The counters of every shard, without touching the path of a packet. Takes at most a second: a shard that does
     /// not answer in time is `None`. Needs a tokio runtime with time.
     pub async fn snapshot(&self) -> Snapshot {
-        // All are asked before the first is waited for.
-        let asked: Vec<_> = self
-            .shared
-            .shards
-            .iter()
-            .map(|shard| {
-                let (answer, asked) = oneshot::channel();
-                shard.send(Command::Snapshot(answer)).ok().map(|()| asked)
-            })
-            .collect();
-        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
-        let mut shards = Vec::with_capacity(asked.len());
-        for answer in asked {
-            let Some(answer) = answer else {
-                shards.push(None);
-                continue;
-            };
-            let answer = tokio::time::timeout_at(deadline, answer).await;
-            shards.push(answer.ok().and_then(Result::ok));
-        }
         Snapshot {
-            shards,
+            shards: self.ask_all(Command::Snapshot).await,
             relay_ports: self.shared.relay_ports(),
             certificate: self.shared.tls.as_ref().map(|tls| tls.status()),
         }
     }
 
-    /// Takes over users, secrets, peer policy, limits, lifetimes and bandwidth of `config`; what was bound at the start
-    /// stays. Live allocations are judged by the new rules at once. Answers when every shard has done so, or after a
-    /// second.
-    ///
-    /// # Errors
-    /// The users or secrets cannot be used; then nothing changes.
-    pub async fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
-        let rules = self.shared.fixed.rules(config)?;
+    /// Takes over peer policy, limits, lifetimes and bandwidth of `config`, and the users and secrets of `directory`;
+    /// what was bound at the start stays. Live allocations are judged by the new rules at once. Answers when every
+    /// shard has done so, or after a second.
+    pub async fn reload(&self, config: &Config, directory: Arc<Directory>) {
+        let rules = self.shared.fixed.rules(config, directory);
         self.tell_all(|| Command::Reload(rules.clone()));
         // Shards obey in order: whoever answers this has taken over.
         self.snapshot().await;
-        Ok(())
+    }
+
+    /// Takes over users and secrets. Allocations made with one that is no longer there go on until they need it.
+    pub fn set_directory(&self, directory: &Arc<Directory>) {
+        self.tell_all(|| Command::SetDirectory(Arc::clone(directory)));
+    }
+
+    /// The answer to a [`LookUp`](super::LookUp): the user's key, or `None` if there is no such user. One that comes
+    /// too late is ignored.
+    pub fn found(&self, shard: usize, id: LookUpId, key: Option<UserKey>) {
+        if let Some(shard) = self.shared.shards.get(shard) {
+            // A shard that has ended waits for nothing.
+            let _ended = shard.send(Command::Found(id, key));
+        }
+    }
+
+    /// How many allocations there are, for whom.
+    #[must_use]
+    pub fn quotas(&self) -> &Quotas {
+        &self.shared.core.quotas
     }
 
     /// Reads the certificate again; on failure the one in use stays.
@@ -151,10 +152,10 @@ impl NodeHandle {
     /// Drains, and waits until there is no allocation any more, at most for `timeout`. Answers how many are left.
     pub async fn drained(&self, timeout: Duration) -> usize {
         self.drain();
-        let deadline = tokio::time::Instant::now() + timeout;
+        let deadline = Instant::now() + timeout;
         loop {
             let left = self.allocations().await;
-            let now = tokio::time::Instant::now();
+            let now = Instant::now();
             if left == 0 || now >= deadline {
                 return left;
             }
@@ -181,12 +182,35 @@ impl NodeHandle {
         let _ended = ends.join_next().await;
     }
 
+    /// Asks every shard before the first is waited for; `None` did not answer in time.
+    async fn ask_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<Option<T>> {
+        let asked: Vec<_> = self.shared.shards.iter().map(|shard| ask(shard, &command)).collect();
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let mut answers = Vec::with_capacity(asked.len());
+        for answer in asked {
+            answers.push(answered(answer, deadline).await);
+        }
+        answers
+    }
+
     fn tell_all(&self, command: impl Fn() -> Command) {
         for shard in &self.shared.shards {
             // A shard that has ended needs no telling.
             let _ended = shard.send(command());
         }
     }
+}
+
+/// What a shard will answer; nothing if it has ended.
+type Asked<T> = Option<oneshot::Receiver<T>>;
+
+fn ask<T>(shard: &UnboundedSender<Command>, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Asked<T> {
+    let (answer, asked) = oneshot::channel();
+    shard.send(command(answer)).ok().map(|()| asked)
+}
+
+async fn answered<T>(asked: Asked<T>, deadline: Instant) -> Option<T> {
+    timeout_at(deadline, asked?).await.ok()?.ok()
 }
 
 /// Counters of every shard at one point in time.

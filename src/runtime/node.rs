@@ -9,14 +9,15 @@ use super::{
     listen::{self, ShardListeners},
     reload::{Fixed, Rules},
     shard_thread::{self, ShardSetup},
+    start::{Start, Told},
     stream::StreamAdmission,
     sys,
     tls::{TlsError, TlsStore},
 };
 use crate::{
     config::Config,
-    credentials::DirectoryError,
-    turn::{self, NonceKey, Ports, Random as _, RelayAddress, Setup, Shared, TotalBudget, Transport},
+    credentials::Directory,
+    turn::{self, NonceKey, Ports, RelayAddress, Setup, Shared, TotalBudget, Transport},
 };
 
 /// A running relay: one thread per shard.
@@ -51,9 +52,6 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The users or secrets cannot be used.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -78,7 +76,7 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: &Config, start: Start) -> Result<Self, StartError> {
         match sys::raise_descriptor_limit() {
             Ok(limit) => tracing::debug!(limit, "Descriptor limit raised."),
             Err(error) => tracing::warn!(%error, "The descriptor limit could not be raised."),
@@ -99,7 +97,8 @@ impl Node {
             relay_addresses: relay_addresses.clone(),
             interfaces,
         };
-        let cores = CoreParts::new(config, &fixed)?;
+        let Start { directory, nonce_key, look_ups } = start;
+        let cores = CoreParts::new(config, &fixed, directory, nonce_key);
 
         let admission = Arc::new(StreamAdmission::new(&config.streams));
         let clock = Clock::start();
@@ -115,6 +114,7 @@ impl Node {
                 admission: Arc::clone(&admission),
                 relay_buffer_bytes: config.runtime.relay_socket_buffer_bytes,
                 clock,
+                told: Told { shard: number, look_ups: look_ups.clone() },
             };
             let (thread, sender) =
                 shard_thread::spawn(number, setup).map_err(StartError::system("start a relay thread"))?;
@@ -161,18 +161,16 @@ struct CoreParts {
 }
 
 impl CoreParts {
-    fn new(config: &Config, fixed: &Fixed) -> Result<Self, StartError> {
+    fn new(config: &Config, fixed: &Fixed, directory: Arc<Directory>, nonce_key: NonceKey) -> Self {
         let locals: Vec<_> = fixed.relay_addresses.iter().map(|address| address.local).collect();
-        let mut nonce_secret = [0; 32];
-        SystemRandom::new().fill(&mut nonce_secret);
-        Ok(Self {
-            rules: fixed.rules(config)?,
+        Self {
+            rules: fixed.rules(config, directory),
             shared: Arc::new(Shared::new(
                 Ports::new(&locals, config.relay.port_min, config.relay.port_max),
                 TotalBudget::new(config.bandwidth.total),
             )),
-            nonce_key: NonceKey::new(&nonce_secret),
-        })
+            nonce_key,
+        }
     }
 
     fn setup(&self) -> turn::Setup {

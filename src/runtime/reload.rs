@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     config::Config,
-    credentials::{Directory, DirectoryError},
+    credentials::Directory,
     turn::{Options, PeerPolicy, RelayAddress},
 };
 
@@ -31,16 +31,13 @@ pub(super) struct Rules {
 }
 
 impl Fixed {
-    /// The rules of this configuration for what is bound.
-    ///
-    /// # Errors
-    /// The users or secrets cannot be used.
-    pub(super) fn rules(&self, config: &Config) -> Result<Rules, DirectoryError> {
+    /// The rules of this configuration for what is bound, with these users and secrets.
+    pub(super) fn rules(&self, config: &Config, directory: Arc<Directory>) -> Rules {
         let options = config.options(self.listeners.clone(), self.relay_addresses.clone());
-        Ok(Rules {
+        Rules {
             options: Arc::new(options),
-            directory: Arc::new(config.directory()?),
+            directory,
             policy: Arc::new(PeerPolicy::new(&config.peers.allow, &config.peers.deny, &self.interfaces)),
-        })
+        }
     }
 }

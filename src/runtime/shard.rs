@@ -6,6 +6,7 @@ use std::{
     net::UdpSocket,
     os::fd::{AsFd, OwnedFd},
     rc::Rc,
+    sync::Arc,
 };
 
 use tokio::io::unix::AsyncFd;
@@ -19,12 +20,19 @@ use super::{
     relay_sockets::{Inlet, RelaySockets},
     reload::Rules,
     runs::Runs,
+    start::Told,
     stream::{StreamCounters, StreamQueue},
     sys::{self, Epoll, ReceiveSlots, Timer},
     to_client::ClientKey,
     to_peer::PeerKey,
 };
-use crate::turn::{ClientOutcome, FiveTuple, IcmpError, Instant, ListenerId, Now, Output, RelayId, Server};
+use crate::{
+    credentials::Directory,
+    turn::{
+        ClientOutcome, FiveTuple, IcmpError, Instant, ListenerId, LookUpId, Now, Output, RelayId, Server,
+        UserKey,
+    },
+};
 
 /// How many slots datagrams are received into. More would not stay in the cache.
 pub(super) const SLOTS: usize = 64;
@@ -67,6 +75,7 @@ pub(crate) struct Shard {
     pub(super) epoll: Epoll,
     timer: Timer,
     armed: Option<Instant>,
+    told: Told,
 }
 
 impl Shard {
@@ -79,6 +88,7 @@ impl Shard {
         listeners: Vec<(ListenerId, UdpSocket)>,
         relay_buffer_bytes: usize,
         clock: Clock,
+        told: Told,
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EVENTS_MAX)?;
         let timer = Timer::new()?;
@@ -107,6 +117,7 @@ impl Shard {
             epoll,
             timer,
             armed: None,
+            told,
         })
     }
 
@@ -174,6 +185,18 @@ impl Shard {
     pub(super) fn reload(&mut self, rules: Rules) {
         let now = self.clock.now();
         self.server.reload(now, rules.options, rules.directory, rules.policy);
+        self.finish(now);
+    }
+
+    /// Takes over new users and secrets.
+    pub(super) fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.server.set_directory(directory);
+    }
+
+    /// Goes on with a request that waited for a user's key.
+    pub(super) fn found(&mut self, id: LookUpId, key: Option<UserKey>) {
+        let now = self.clock.now();
+        self.server.key_found(now, id, key);
         self.finish(now);
     }
 
@@ -315,8 +338,11 @@ impl Shard {
             Output::Send { to, message } => {
                 send_message(&self.listeners, &self.streams, &mut self.counters, to, &message);
             }
-            // All users are known in memory: there is nowhere else to look.
-            Output::LookUp { id, .. } => self.server.key_found(now, id, None),
+            Output::LookUp { id, username } => {
+                if !self.told.look_up(id, username) {
+                    self.server.key_found(now, id, None);
+                }
+            }
             Output::Disconnect { client } => {
                 if let Some(queue) = self.streams.get(&client) {
                     queue.close();

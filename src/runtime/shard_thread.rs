@@ -20,6 +20,7 @@ use super::{
     clock::Clock,
     handle::Command,
     shard::Shard,
+    start::Told,
     stream::{self, StreamAdmission, StreamSetup, Streams},
     tls::TlsStore,
 };
@@ -38,6 +39,7 @@ pub(super) struct ShardSetup {
     pub(super) admission: Arc<StreamAdmission>,
     pub(super) relay_buffer_bytes: usize,
     pub(super) clock: Clock,
+    pub(super) told: Told,
 }
 
 /// Starts the thread of shard `number`. Returns once it serves.
@@ -70,7 +72,7 @@ fn run(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let server = Server::new(setup.core);
-        let shard = Shard::new(server, setup.udp, setup.relay_buffer_bytes, setup.clock)?;
+        let shard = Shard::new(server, setup.udp, setup.relay_buffer_bytes, setup.clock, setup.told)?;
         let readiness = shard.readiness()?;
         let shard = Rc::new(RefCell::new(shard));
         let setup = StreamSetup {
@@ -128,6 +130,14 @@ fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Option<Command>) -> 
         }
         Some(Command::Reload(rules)) => {
             shard.borrow_mut().reload(rules);
+            false
+        }
+        Some(Command::SetDirectory(directory)) => {
+            shard.borrow_mut().set_directory(directory);
+            false
+        }
+        Some(Command::Found(id, key)) => {
+            shard.borrow_mut().found(id, key);
             false
         }
         Some(Command::Drain) => {

@@ -11,6 +11,11 @@ use super::{
 use crate::credentials::Directory;
 
 impl Server {
+    /// Takes over new users and secrets. Live allocations go on; those of users who are gone until they expire.
+    pub fn set_directory(&mut self, directory: Arc<Directory>) {
+        self.directory = directory;
+    }
+
     /// Takes over new options, users and rules. What clients have is judged again: permissions and channels of peers
     /// that are no longer allowed end at once, bandwidth changes at once, and [`Expiry::Strict`] shortens lifetimes.
     /// Allocations above a lowered limit stay; so do those of users who are gone, until they expire.

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 
 use iceway::{
     config::{Auth, Config, Http, Listen, Peers, Relay, Runtime, SecretBytes, StaticUser, StaticUserSecret},
-    runtime::{Node, Snapshot},
+    runtime::{Node, Snapshot, Start},
     turn::{Counters, Transport},
 };
 
@@ -49,7 +49,7 @@ impl TestNode {
             ..Config::default()
         };
         change(&mut config);
-        Self { node: Some(Node::start(&config).unwrap()) }
+        Self { node: Some(Node::start(&config, Start::alone(&config).unwrap()).unwrap()) }
     }
 
     fn node(&self) -> &Node {

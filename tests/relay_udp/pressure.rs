@@ -44,7 +44,9 @@ fn a_listener_that_cannot_be_bound_is_named() {
     let mut config = iceway::config::Config::default();
     config.listen.udp = vec![address];
     config.listen.tcp.clear();
-    let error = iceway::runtime::Node::start(&config).unwrap_err().to_string();
+    let error = iceway::runtime::Node::start(&config, iceway::runtime::Start::alone(&config).unwrap())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains(&format!("cannot listen on udp {address}")), "{error}");
 }
 

@@ -15,7 +15,7 @@ use iceway::{
     config::{
         Auth, Config, Http, Listen, Peers, Relay, Runtime, SecretBytes, StaticUser, StaticUserSecret, Tls,
     },
-    runtime::{Node, NodeHandle, StreamCounters},
+    runtime::{Node, NodeHandle, Start, StreamCounters},
 };
 use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use tokio::net::UdpSocket;
@@ -66,7 +66,7 @@ impl TestNode {
             ..Config::default()
         };
         change(&mut config);
-        Self { node: Some(Node::start(&config).unwrap()), authority }
+        Self { node: Some(Node::start(&config, Start::alone(&config).unwrap()).unwrap()), authority }
     }
 
     pub(crate) fn handle(&self) -> NodeHandle {
