@@ -1,0 +1,7 @@
+//! Nodes that share a Redis: real redis-server and redis-sentinel processes, several nodes in this process.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
+
+mod harness;
+#[path = "../support_redis/mod.rs"]
+mod support_redis;
