@@ -7,8 +7,11 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::problem::{NOT_READY, UNHEALTHY};
-use crate::runtime::{NodeHandle, Snapshot};
+use super::{
+    Service,
+    problem::{NOT_READY, UNHEALTHY},
+};
+use crate::runtime::Snapshot;
 
 #[derive(Serialize)]
 struct Health {
@@ -18,8 +21,8 @@ struct Health {
 }
 
 /// `GET /healthz`: 200 if every shard answers. A node that does not should be restarted.
-pub(super) async fn alive(State(node): State<NodeHandle>) -> Response {
-    let snapshot = node.snapshot().await;
+pub(super) async fn alive(State(service): State<Service>) -> Response {
+    let snapshot = service.node.snapshot().await;
     let silent = silent_shards(&snapshot);
     if silent.is_empty() {
         Json(health("alive", &snapshot)).into_response()
@@ -29,10 +32,10 @@ pub(super) async fn alive(State(node): State<NodeHandle>) -> Response {
 }
 
 /// `GET /readyz`: 200 if new clients are welcome.
-pub(super) async fn ready(State(node): State<NodeHandle>) -> Response {
-    let snapshot = node.snapshot().await;
+pub(super) async fn ready(State(service): State<Service>) -> Response {
+    let snapshot = service.node.snapshot().await;
     let mut reasons = silent_shards(&snapshot);
-    if node.is_draining() {
+    if service.node.is_draining() {
         reasons.insert(0, "draining: new allocations are refused until the process ends".to_owned());
     }
     if reasons.is_empty() {

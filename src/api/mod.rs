@@ -4,12 +4,15 @@
 //! it is meant for loopback or a private network.
 
 mod health;
+pub mod ice_servers;
 mod metrics;
 mod problem;
 mod routes;
 mod server;
+mod service;
 
 pub use metrics::exposition;
 pub use problem::{PROBLEMS, Problem};
 pub use routes::router;
 pub use server::{HttpServer, serve};
+pub use service::{Service, ServiceState, Settings};

@@ -10,16 +10,15 @@ use axum::{
 use serde::Serialize;
 
 use super::{
-    health, metrics,
+    Service, health, metrics,
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND},
 };
-use crate::runtime::NodeHandle;
 
 /// What Prometheus asks for.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything the node answers over HTTP.
-pub fn router(node: NodeHandle) -> Router {
+pub fn router(service: Service) -> Router {
     Router::new()
         .route("/", get(index))
         .route("/metrics", get(scrape))
@@ -27,7 +26,7 @@ pub fn router(node: NodeHandle) -> Router {
         .route("/readyz", get(health::ready))
         .method_not_allowed_fallback(async || METHOD_NOT_ALLOWED.answer(&[]))
         .fallback(async || NOT_FOUND.answer(&[]))
-        .with_state(node)
+        .with_state(service)
 }
 
 #[derive(Serialize)]
@@ -45,7 +44,8 @@ async fn index() -> Json<Index> {
     })
 }
 
-async fn scrape(State(node): State<NodeHandle>) -> Response {
+async fn scrape(State(service): State<Service>) -> Response {
+    let node = &service.node;
     let snapshot = node.snapshot().await;
     match metrics::exposition(&snapshot, node.is_draining()) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),

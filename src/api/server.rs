@@ -20,8 +20,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::routes::router;
-use crate::runtime::NodeHandle;
+use super::{Service, routes::router};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 64;
@@ -67,7 +66,7 @@ impl Drop for HttpServer {
 ///
 /// # Errors
 /// The system refuses a thread or its event queue.
-pub fn serve(listener: TcpListener, node: NodeHandle) -> io::Result<HttpServer> {
+pub fn serve(listener: TcpListener, service: Service) -> io::Result<HttpServer> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,7 +74,7 @@ pub fn serve(listener: TcpListener, node: NodeHandle) -> io::Result<HttpServer> 
     let thread = thread::Builder::new().name("iceway-http".to_owned()).spawn(move || {
         runtime.block_on(async {
             tokio::select! {
-                result = accept(listener, router(node)) => {
+                result = accept(listener, router(service)) => {
                     if let Err(error) = result {
                         tracing::error!(%error, "The HTTP listener ended.");
                     }

@@ -4,11 +4,17 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{
-    ice_servers::{self, IceServer, Reached},
-    now_unix,
+use super::now_unix;
+use crate::{
+    api::{
+        HttpServer,
+        ice_servers::{self, IceServer, Reached},
+    },
+    config::Loaded,
+    credentials::Credential,
+    runtime::Node,
+    turn::Transport,
 };
-use crate::{api::HttpServer, config::Loaded, credentials::Credential, runtime::Node, turn::Transport};
 
 /// Long enough to try it for a day.
 const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
@@ -21,9 +27,8 @@ pub(super) fn text(loaded: &Loaded, node: &Node, http: Option<&HttpServer>) -> a
         .context("the generated secret cannot be used")?
         .mint("trial", CREDENTIAL_LIFETIME, now_unix())
         .context("there is no secret to mint with")?;
-    let reached: Reached =
-        node.listening().iter().map(|listening| (listening.transport, listening.address)).collect();
-    let uris = ice_servers::uris(&reached, &config.relay.external, None);
+    let reached = ice_servers::listened_on(node.listening());
+    let uris = ice_servers::node_uris(config, &reached);
     let mut text = format!("iceway {} is running. ", env!("CARGO_PKG_VERSION"));
     text.push_str(match &loaded.file {
         None => "Nothing is configured, which is safe to expose and good for trying it.\n",

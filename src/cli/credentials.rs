@@ -7,13 +7,9 @@ use clap::ArgMatches;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{
-    exit::Failure,
-    ice_servers::{self, IceServer},
-    now_unix, sources, terminal,
-    utc::utc,
-};
+use super::{exit::Failure, now_unix, sources, terminal, utc::utc};
 use crate::{
+    api::ice_servers::{self, IceServer},
     config::{self, Loaded},
     credentials::{Credential, Directory, Verdict, explain},
 };
@@ -46,7 +42,10 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
         directory(&loaded)?.mint(&user, duration, now_unix()).ok_or_else(|| anyhow!(NO_SECRET))?;
     let reached = ice_servers::configured(&loaded.config);
     let host = matches.get_one::<String>("host").map(String::as_str);
-    let uris = ice_servers::uris(&reached, &loaded.config.relay.external, host);
+    let uris = match host {
+        Some(host) => ice_servers::uris(&reached, &loaded.config.relay.external, Some(host)),
+        None => ice_servers::node_uris(&loaded.config, &reached),
+    };
     let shown = if matches.get_flag("json") {
         as_json(&credential, duration.as_secs(), &uris)
     } else {

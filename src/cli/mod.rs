@@ -6,7 +6,6 @@ mod command;
 mod credentials;
 mod exit;
 mod healthcheck;
-mod ice_servers;
 mod meanings;
 mod reference;
 mod serve;

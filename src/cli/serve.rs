@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{banner, exit::Failure, terminal};
 use crate::{
-    api::{self, HttpServer},
+    api::{self, HttpServer, Service, ice_servers},
     config::{self, Config, Loaded, LogFormat, LogLevel, SecretBytes, SharedSecret, Sources},
     runtime::{Node, NodeHandle, Start, StartError},
     telemetry::{self, LogHandle, LogOptions},
@@ -46,8 +46,8 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let http = bind_http(&loaded.config)?;
     let start = Start::alone(&loaded.config).map_err(|error| Failure::Configuration(error.to_string()))?;
     let node = Node::start(&loaded.config, start).map_err(explain_start)?;
-    let http =
-        http.map(|listener| api::serve(listener, node.handle())).transpose().context("HTTP cannot start")?;
+    let service = Service::new(node.handle(), &loaded.config, &ice_servers::listened_on(node.listening()));
+    let http = http.map(|listener| api::serve(listener, service)).transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), is_trial)?;
     let mut serving = Serving { sources, loaded, generated, node: node.handle(), log };
     let served = runtime.block_on(serving.until_told_to_end(&mut signals));

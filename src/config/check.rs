@@ -31,6 +31,8 @@ pub(crate) fn contradictions(config: &Config, origins: &HashMap<&'static str, Or
     check.secrets();
     check.lifetimes();
     check.traffic();
+    check.node();
+    check.credentials();
     check.log();
     check.findings
 }
@@ -255,6 +257,41 @@ impl Check<'_> {
             if self.config.peers.deny.contains(network) {
                 self.warn("peers.deny", format!("{network} is in peers.allow too, which wins"));
             }
+        }
+    }
+
+    fn node(&mut self) {
+        let node = &self.config.node;
+        let of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if node.id.as_ref().is_some_and(|id| !id.chars().all(of_id)) {
+            self.error("node.id", "has a character other than letters, digits, '.', '_' and '-'; remove it");
+        }
+        if !node.region.chars().all(of_id) {
+            self.error(
+                "node.region",
+                "has a character other than letters, digits, '.', '_' and '-'; remove it",
+            );
+        }
+        let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+        if node.host.as_ref().is_some_and(|host| !host.chars().all(of_host)) {
+            self.error(
+                "node.host",
+                "is not a host name; write one such as turn.example.org, without scheme and port",
+            );
+        }
+    }
+
+    fn credentials(&mut self) {
+        let credentials = &self.config.credentials;
+        if credentials.ttl_min > credentials.ttl_max {
+            self.error("credentials.ttl_min", "is above credentials.ttl_max; lower it or raise the other");
+        } else if credentials.ttl_default < credentials.ttl_min
+            || credentials.ttl_default > credentials.ttl_max
+        {
+            self.error(
+                "credentials.ttl_default",
+                "is not between credentials.ttl_min and credentials.ttl_max; choose one that is",
+            );
         }
     }
 

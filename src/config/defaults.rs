@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::types::{Auth, Http, Listen, Log, LogFormat, LogLevel, Relay, Runtime, Streams};
+use super::types::{Auth, Credentials, Http, Listen, Log, LogFormat, LogLevel, Relay, Runtime, Streams};
 use crate::turn;
 
 impl Default for Listen {
@@ -70,6 +70,16 @@ impl Default for Runtime {
 impl Default for Http {
     fn default() -> Self {
         Self { listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641)) }
+    }
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            ttl_default: Duration::from_secs(3600),
+            ttl_min: Duration::from_secs(60),
+            ttl_max: Duration::from_secs(86_400),
+        }
     }
 }
 

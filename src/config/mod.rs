@@ -22,7 +22,7 @@ pub use load::{FILE_VARIABLE, Loaded, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use render::{example_file, reference_table};
 pub use types::{
-    Auth, Config, External, Http, Listen, Log, LogFormat, LogLevel, Peers, Protocol, Relay, Runtime,
-    SecretBytes, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,
+    Auth, Config, Credentials, External, Http, Listen, Log, LogFormat, LogLevel, Node, Peers, Protocol,
+    Relay, Runtime, SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,
 };
 pub use units::{duration, show_duration};

@@ -12,6 +12,10 @@ use zeroize::Zeroizing;
 
 use crate::turn;
 
+mod service;
+
+pub use service::{Credentials, Node, ServerUri};
+
 /// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
 /// it then also generates a secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,6 +44,10 @@ pub struct Config {
     pub runtime: Runtime,
     /// The HTTP listener.
     pub http: Http,
+    /// What this node is called and where clients reach it.
+    pub node: Node,
+    /// The credentials the API hands out.
+    pub credentials: Credentials,
     /// What is logged and how.
     pub log: Log,
 }

@@ -5,7 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{
-    super::{defaults::everywhere, types::External},
+    super::{
+        defaults::everywhere,
+        types::{External, ServerUri},
+    },
     Field, Raw, Rule, Shape, quoted,
 };
 
@@ -108,6 +111,48 @@ impl Item for IpNet {
     fn show_item(&self) -> String {
         self.to_string()
     }
+}
+
+impl Item for ServerUri {
+    const PLACEHOLDER: &'static str = "URI";
+
+    fn read_item(text: &str) -> Result<Vec<Self>, String> {
+        if is_server_uri(text) {
+            return Ok(vec![Self(text.to_owned())]);
+        }
+        Err("is not a URI clients take; write one such as \"stun:turn.example.org:3478\", \
+             \"turn:turn.example.org:3478?transport=udp\" or \"turns:turn.example.org:443?transport=tcp\""
+            .to_owned())
+    }
+
+    fn show_item(&self) -> String {
+        self.0.clone()
+    }
+}
+
+/// RFC 7064 and RFC 7065, without what browsers refuse: a query after `stun:`, and port 53.
+fn is_server_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let (authority, query) = rest.split_once('?').map_or((rest, None), |(host, query)| (host, Some(query)));
+    let query_fits = match scheme {
+        "stun" | "stuns" => query.is_none(),
+        "turn" | "turns" => matches!(query, None | Some("transport=udp" | "transport=tcp")),
+        _ => false,
+    };
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_fits = match is_literal {
+        Some(literal) => literal.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+            (1..=253).contains(&host.len()) && host.bytes().all(of_name)
+        }
+    };
+    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0 && port != 53));
+    query_fits && host_fits && port_fits
 }
 
 impl Item for External {

@@ -2,7 +2,9 @@
 //! `config/iceway.toml` and the reference.
 
 mod auth;
+mod credentials;
 mod listen;
+mod node;
 mod relay;
 mod service;
 
@@ -76,11 +78,12 @@ impl Key {
 
 /// Every key, in the order of the file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
-    listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS).chain(service::KEYS)
+    let clients = listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS);
+    clients.chain(node::KEYS).chain(credentials::KEYS).chain(service::KEYS)
 }
 
 /// Sections in the order of the file, each with what it is about.
-pub(crate) const SECTIONS: [(&str, &str); 13] = [
+pub(crate) const SECTIONS: [(&str, &str); 15] = [
     ("listen", "Where clients are listened for."),
     ("tls", "The certificate for TLS (`turns:`). Both keys or neither."),
     ("streams", "Bounds on TCP and TLS connections of clients, so that idle or stalled ones cost little."),
@@ -100,6 +103,8 @@ pub(crate) const SECTIONS: [(&str, &str); 13] = [
         "Bounds on relayed payload. Numbers are bytes per second; texts name their unit, such as \"8Mbit/s\" or \"1MB/s\".",
     ),
     ("protocol", "Choices the protocol leaves open."),
+    ("node", "What this node is called, and where clients and other nodes find it."),
+    ("credentials", "The credentials that the API hands out."),
     ("runtime", "Threads, buffers and the end of the process."),
     ("http", "The HTTP listener: /metrics, /healthz, /readyz."),
     ("log", "What is logged and how."),

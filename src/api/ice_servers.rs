@@ -7,34 +7,55 @@ use serde::Serialize;
 use crate::{
     config::{Config, External},
     credentials::Credential,
+    runtime::Listening,
     turn::Transport,
 };
 
-/// One entry of `iceServers`.
-#[derive(Serialize)]
-pub(super) struct IceServer<'a> {
+/// One entry of `iceServers` with a credential.
+#[derive(Debug, Serialize)]
+pub struct IceServer<'a> {
     urls: &'a [String],
     username: &'a str,
     credential: &'a str,
 }
 
 impl<'a> IceServer<'a> {
-    pub(super) fn new(urls: &'a [String], credential: &'a Credential) -> Self {
+    /// The entry that offers these URIs to the holder of `credential`.
+    #[must_use]
+    pub fn new(urls: &'a [String], credential: &'a Credential) -> Self {
         Self { urls, username: &credential.username, credential: credential.password.as_str() }
     }
 
     /// `[{"urls":…}]`, with a line for each member.
-    pub(super) fn pretty(&self) -> String {
+    #[must_use]
+    pub fn pretty(&self) -> String {
         serde_json::to_string_pretty(&[self]).unwrap_or_default()
     }
 }
 
 /// Where clients reach the server: each transport with its addresses.
-pub(super) type Reached = Vec<(Transport, SocketAddr)>;
+pub type Reached = Vec<(Transport, SocketAddr)>;
+
+/// What a running node listens on.
+#[must_use]
+pub fn listened_on(listening: &[Listening]) -> Reached {
+    listening.iter().map(|listening| (listening.transport, listening.address)).collect()
+}
+
+/// The URIs clients are given: those configured, else made of `node.host` or the public addresses, and of what is
+/// listened on.
+#[must_use]
+pub fn node_uris(config: &Config, reached: &Reached) -> Vec<String> {
+    if config.node.uris.is_empty() {
+        return uris(reached, &config.relay.external, config.node.host.as_deref());
+    }
+    config.node.uris.iter().map(|uri| uri.0.clone()).collect()
+}
 
 /// Where the server of this configuration would be reached. Addresses that stand for all are replaced by those this
 /// machine talks to the world from.
-pub(super) fn configured(config: &Config) -> Reached {
+#[must_use]
+pub fn configured(config: &Config) -> Reached {
     let listen = &config.listen;
     let lists = [(Transport::Udp, &listen.udp), (Transport::Tcp, &listen.tcp), (Transport::Tls, &listen.tls)];
     let mut reached = Reached::new();
@@ -65,7 +86,8 @@ fn outgoing_address(family: IpAddr) -> Option<IpAddr> {
 }
 
 /// The URIs of the best address of each family, or of `host` if one is given.
-pub(super) fn uris(reached: &Reached, external: &[External], host: Option<&str>) -> Vec<String> {
+#[must_use]
+pub fn uris(reached: &Reached, external: &[External], host: Option<&str>) -> Vec<String> {
     let hosts: Vec<(IpAddr, String)> = best_addresses(reached, external)
         .into_iter()
         .map(|(local, public)| (local, host.map_or_else(|| in_uri(public), str::to_owned)))
@@ -93,7 +115,8 @@ pub(super) fn uris(reached: &Reached, external: &[External], host: Option<&str>)
 
 /// The most public address of each family as it is bound and as clients see it; IPv6 only if it is public, since a
 /// client that cannot reach an address loses time trying.
-pub(super) fn best_addresses(reached: &Reached, external: &[External]) -> Vec<(IpAddr, IpAddr)> {
+#[must_use]
+pub fn best_addresses(reached: &Reached, external: &[External]) -> Vec<(IpAddr, IpAddr)> {
     let mut seen: Vec<(IpAddr, IpAddr)> =
         reached.iter().map(|(_, address)| (address.ip(), public_of(address.ip(), external))).collect();
     seen.sort_by_key(|(local, public)| (remoteness(*public), remoteness(*local)));
