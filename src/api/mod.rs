@@ -3,6 +3,7 @@
 //! Runs in a thread and runtime of its own, so that no scrape disturbs a shard. No authentication and no encryption:
 //! it is meant for loopback or a private network.
 
+mod caller;
 mod health;
 pub mod ice_servers;
 mod metrics;
@@ -11,8 +12,9 @@ mod routes;
 mod server;
 mod service;
 
+pub use caller::Access;
 pub use metrics::exposition;
-pub use problem::{PROBLEMS, Problem};
+pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::router;
 pub use server::{HttpServer, serve};
 pub use service::{Service, ServiceState, Settings};
