@@ -141,6 +141,7 @@ fn contradictions_are_named() {
             "auth.secret (f.toml:2): the secret \"default\" has 3 bytes and is found by trying",
         ),
         ("[auth]\nusername_separator = \"7\"\n", "cannot separate digits"),
+        ("[auth]\nusername_separator = \"~\"\n", "stands between the label, class and other claims"),
         ("[tls]\nprivate_key = \"/dev/null\"\n", "has no certificate; set tls.certificate as well"),
         ("[tls]\ncertificate = \"/dev/null\"\n", "has no private key; set tls.private_key as well"),
         ("[listen]\ntls = [\":5349\"]\n", "needs a certificate; set tls.certificate and tls.private_key"),

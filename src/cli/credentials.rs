@@ -11,7 +11,7 @@ use super::{exit::Failure, now_unix, sources, terminal, utc::utc};
 use crate::{
     api::ice_servers::{self, IceServer},
     config::{self, Loaded},
-    credentials::{Credential, Directory, Verdict, explain},
+    credentials::{Claimed, Credential, Directory, Verdict, explain},
 };
 
 /// What to do when there is nothing to make or check credentials with.
@@ -100,10 +100,16 @@ fn verify(matches: &ArgMatches) -> Result<(), Failure> {
 fn sentence(verdict: &Verdict, now: u64) -> (bool, String) {
     match verdict {
         Verdict::Valid { user, expires: None, .. } => (true, format!("Valid: the password of static user {user:?}.")),
-        Verdict::Valid { user, expires: Some(expires), key_id } => {
+        Verdict::Valid { user, expires: Some(expires), key_id, claimed } => {
             let secret = key_id.as_ref().map_or("", |id| id.as_str());
             let until = utc(*expires);
-            (true, format!("Valid until {until} for user {user:?}, made with secret {secret}."))
+            let claimed = self::claimed(claimed);
+            (true, format!("Valid until {until} for user {user:?}, made with secret {secret}{claimed}."))
+        }
+        Verdict::Revoked { user, key_id, claimed, by, issued_before } => {
+            let (claimed, before) = (self::claimed(claimed), utc(*issued_before));
+            let text = format!("Revoked by {by}, which ends what was issued up to {before}");
+            (false, format!("{text}; for user {user:?}, made with secret {key_id}{claimed}. Mint a new one."))
         }
         Verdict::Expired { since, key_id } => {
             let ago = config::show_duration(std::time::Duration::from_secs(now.saturating_sub(*since)));
@@ -134,6 +140,17 @@ fn sentence(verdict: &Verdict, now: u64) -> (bool, String) {
             (false, "Unknown user: not a static user, and no secret is configured.".to_owned())
         }
     }
+}
+
+/// What a username says beside the user, each with a comma before it.
+fn claimed(claimed: &Claimed) -> String {
+    let parts = [
+        claimed.issued.map(|issued| format!(", issued {}", utc(issued))),
+        claimed.label.as_ref().map(|label| format!(", label {label:?}")),
+        claimed.class.as_ref().map(|class| format!(", quota class {class:?}")),
+        claimed.expiry.map(|expiry| format!(", expiry {}", expiry.as_str())),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 fn text(matches: &ArgMatches, name: &str) -> String {

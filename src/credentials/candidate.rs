@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{KeyId, Password, Secret, TimeLimited, UserSecret};
+use super::{Claims, KeyId, Password, Secret, TimeLimited, UserSecret};
 
 /// What the time in a username says, as far as it is meant to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +46,16 @@ impl<'d, 'u> Candidates<'d, 'u> {
                 UserSecret::Password(password) => CandidateKey::Password(password),
                 UserSecret::Md5(key) => CandidateKey::Md5(key),
             };
-            Candidate { user: username, expires: None, key_id: None, key }
+            Candidate { claims: Claims::plain(username), expires: None, key_id: None, key }
         });
         let limited = match validity {
             Validity::Valid(name) => Some(name),
             Validity::NotTimeLimited | Validity::Expired(_) => None,
         };
         let limited = limited.into_iter().flat_map(move |name| {
+            let claims = Claims::read(name.user);
             secrets.iter().map(move |secret| Candidate {
-                user: name.user,
+                claims,
                 expires: Some(name.expires),
                 key_id: Some(secret.id()),
                 key: CandidateKey::Derived(secret.password(username)),
@@ -67,8 +68,9 @@ impl<'d, 'u> Candidates<'d, 'u> {
 /// One way a username may be authenticated.
 #[derive(Clone, Debug)]
 pub struct Candidate<'d, 'u> {
-    /// Who it is for quotas and events: the username without its timestamp.
-    pub user: &'u str,
+    /// Who it is, and what the name says beside that. For static users the whole username and nothing else; the user
+    /// is empty if the username is a bare timestamp.
+    pub claims: Claims<'u>,
     /// The last second at which the credential is valid; `None` for static users.
     pub expires: Option<u64>,
     /// The secret it was made with; `None` for static users.

@@ -6,7 +6,8 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroize as _;
 
 use super::{
-    Candidates, Credential, KeyId, Secret, Validity, parse_time_limited, time_limited::mint_with_separator,
+    Candidates, Claims, Credential, KeyId, Secret, Validity, Wish, parse_time_limited,
+    time_limited::mint_plain,
 };
 
 /// What stands between the timestamp and the user of a time-limited username unless configured otherwise.
@@ -52,6 +53,8 @@ pub struct Directory {
     users: HashMap<Box<str>, UserSecret>,
     userhashes: HashMap<[u8; 32], Box<str>>,
     secrets: Vec<Secret>,
+    /// The place of the secret that mints.
+    minting: usize,
     separator: char,
     supports_sha256: bool,
 }
@@ -64,6 +67,7 @@ impl Directory {
             realm: realm.into(),
             users: Vec::new(),
             secrets: Vec::new(),
+            minting: None,
             separator: DEFAULT_SEPARATOR,
         }
     }
@@ -80,10 +84,22 @@ impl Directory {
         self.separator
     }
 
-    /// The secrets, in the order they were given; the first one mints.
+    /// The secrets, in the order they were given.
     #[must_use]
     pub fn secrets(&self) -> &[Secret] {
         &self.secrets
+    }
+
+    /// The secret that mints; `None` if there is no secret.
+    #[must_use]
+    pub fn minting(&self) -> Option<&Secret> {
+        self.secrets.get(self.minting)
+    }
+
+    /// The secret with this id.
+    #[must_use]
+    pub fn secret(&self, id: &str) -> Option<&Secret> {
+        self.secrets.iter().find(|secret| secret.id().as_str() == id)
     }
 
     /// Whether nobody can be authenticated.
@@ -100,12 +116,17 @@ impl Directory {
 
     /// What `username` may stand for at `now_unix`, in seconds since the Unix epoch. No memory is allocated.
     ///
-    /// A name can be both a static user and time-limited; then the static user is tried first.
+    /// A name can be both a static user and time-limited; then the static user is tried first. A name that claims a
+    /// secret of this directory by its id is tried with that one alone.
     #[must_use]
     pub fn candidates<'d, 'u>(&'d self, username: &'u str, now_unix: u64) -> Candidates<'d, 'u> {
         let fixed = self.users.get(username);
         let validity = self.validity(username, now_unix);
-        Candidates { username, fixed, validity, secrets: &self.secrets }
+        let secrets = match validity {
+            Validity::Valid(name) => self.named(Claims::read(name.user).key_id),
+            Validity::NotTimeLimited | Validity::Expired(_) => &self.secrets,
+        };
+        Candidates { username, fixed, validity, secrets }
     }
 
     /// The static user with this USERHASH: SHA-256 of `username:realm` (RFC 8489 §14.4).
@@ -114,15 +135,30 @@ impl Directory {
         self.userhashes.get(userhash).map(|name| &**name)
     }
 
-    /// Makes a credential for `user` with the first secret; `None` without a secret. See [`mint`](super::mint).
+    /// Makes a credential for `user` that says no more; `None` without a secret. See [`mint`](super::mint).
+    ///
+    /// A user whose name reads as [`Claims`] gets it in full, with the claims that any of ours has, so that a name
+    /// never claims anything.
     #[must_use]
     pub fn mint(&self, user: &str, ttl: Duration, now: u64) -> Option<Credential> {
-        let expires = now.saturating_add(ttl.as_secs());
-        self.secrets.first().map(|secret| mint_with_separator(secret, user, self.separator, expires))
+        self.minting().map(|secret| mint_plain(secret, user, self.separator, ttl, now))
+    }
+
+    /// Makes a credential that carries [`Claims`], issued at `issued` (seconds since the Unix epoch) and valid from
+    /// then for the wished time. `None` without a secret, and for what [`Wish::check`] refuses.
+    #[must_use]
+    pub fn mint_claims(&self, wish: &Wish<'_>, issued: u64) -> Option<Credential> {
+        wish.mint(self.minting()?, self.separator, issued)
     }
 
     pub(super) fn user(&self, name: &str) -> Option<&UserSecret> {
         self.users.get(name)
+    }
+
+    /// The secret that is claimed to be the right one, or all if it is not one of these.
+    pub(super) fn named(&self, key_id: Option<&str>) -> &[Secret] {
+        let place = key_id.and_then(|id| self.secrets.iter().position(|secret| secret.id().as_str() == id));
+        place.and_then(|place| self.secrets.get(place..=place)).unwrap_or(&self.secrets)
     }
 
     fn validity<'u>(&self, username: &'u str, now_unix: u64) -> Validity<'u> {
@@ -142,6 +178,7 @@ pub struct DirectoryBuilder {
     realm: String,
     users: Vec<(String, UserSecret)>,
     secrets: Vec<Secret>,
+    minting: Option<KeyId>,
     separator: char,
 }
 
@@ -153,10 +190,17 @@ impl DirectoryBuilder {
         self
     }
 
-    /// Adds a secret for time-limited credentials. The first one is used to mint.
+    /// Adds a secret for time-limited credentials.
     #[must_use]
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
+        self
+    }
+
+    /// Sets which secret mints. Default: the first one.
+    #[must_use]
+    pub fn mint_with(mut self, id: KeyId) -> Self {
+        self.minting = Some(id);
         self
     }
 
@@ -172,15 +216,22 @@ impl DirectoryBuilder {
     /// # Errors
     /// The first [`DirectoryError`] found.
     pub fn build(self) -> Result<Directory, DirectoryError> {
-        let Self { realm, users: listed, secrets, separator } = self;
+        let Self { realm, users: listed, secrets, minting, separator } = self;
         let chars = realm.chars().count();
         if chars == 0 || chars > REALM_CHARS_MAX {
             return Err(DirectoryError::Realm(chars));
         }
-        if separator.is_ascii_digit() {
+        if separator.is_ascii_digit() || separator == '~' {
             return Err(DirectoryError::Separator(separator));
         }
         check_secrets(&secrets)?;
+        let minting = match minting {
+            None => 0,
+            Some(id) => secrets
+                .iter()
+                .position(|secret| *secret.id() == id)
+                .ok_or(DirectoryError::UnknownKeyId(id))?,
+        };
         let supports_sha256 = listed.iter().all(|(_, secret)| matches!(secret, UserSecret::Password(_)));
         let mut users = HashMap::with_capacity(listed.len());
         let mut userhashes = HashMap::with_capacity(listed.len());
@@ -193,7 +244,7 @@ impl DirectoryBuilder {
                 return Err(DirectoryError::DuplicateUser(name));
             }
         }
-        Ok(Directory { realm, users, userhashes, secrets, separator, supports_sha256 })
+        Ok(Directory { realm, users, userhashes, secrets, minting, separator, supports_sha256 })
     }
 }
 
@@ -204,8 +255,8 @@ pub enum DirectoryError {
     /// The realm is empty or too long.
     #[error("a realm has 1 to 127 characters, this one has {0}")]
     Realm(usize),
-    /// The separator would be read as part of the timestamp.
-    #[error("the username separator {0:?} is a digit: choose another character, such as ':'")]
+    /// The separator would be read as part of the timestamp, or as what stands between claims.
+    #[error("the username separator {0:?} is a digit or '~': choose another character, such as ':'")]
     Separator(char),
     /// A user's name is empty or too long.
     #[error("a user name has 1 to 508 bytes, one has {0}")]
@@ -216,6 +267,9 @@ pub enum DirectoryError {
     /// A secret's id is there twice.
     #[error("two secrets have the id {0}: give one of them another")]
     DuplicateKeyId(KeyId),
+    /// The secret that shall mint is not there.
+    #[error("there is no secret {0} to mint with: add it, or name another")]
+    UnknownKeyId(KeyId),
     /// A secret is empty, so that everybody could guess it.
     #[error("secret {0} is empty: anybody could make credentials with it")]
     EmptySecret(KeyId),
@@ -264,7 +318,12 @@ mod tests {
 
     fn summary(candidates: Candidates<'_, '_>) -> Vec<(String, Option<u64>, Option<String>, bool)> {
         let line = |c: Candidate<'_, '_>| {
-            (c.user.to_owned(), c.expires, c.key_id.map(ToString::to_string), c.key.password().is_some())
+            (
+                c.claims.user.to_owned(),
+                c.expires,
+                c.key_id.map(ToString::to_string),
+                c.key.password().is_some(),
+            )
         };
         candidates.iter().map(line).collect()
     }
@@ -364,6 +423,35 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_that_mints_may_be_chosen_and_is_named() {
+        let directory = Directory::builder("r")
+            .secret(Secret::new(key_id("next"), b"1"))
+            .secret(Secret::new(key_id("active"), b"2"))
+            .mint_with(key_id("active"))
+            .build()
+            .unwrap();
+
+        let plain = directory.mint("bob", Duration::from_secs(9), 1).unwrap();
+        let wish = Wish { label: Some("desk"), ..Wish::new("bob", Duration::from_secs(9)) };
+        let full = directory.mint_claims(&wish, 1).unwrap();
+
+        assert_eq!((plain.key_id, plain.username.as_str()), (key_id("active"), "10:bob"));
+        assert_eq!((full.key_id, full.username.as_str()), (key_id("active"), "10:bob~1~active~1~desk~~"));
+    }
+
+    #[test]
+    fn a_name_that_claims_a_known_secret_is_tried_with_that_one_alone() {
+        let directory = directory();
+        let tried = |name: &str| -> Vec<String> {
+            summary(directory.candidates(name, 1000)).into_iter().filter_map(|line| line.2).collect()
+        };
+
+        assert_eq!(tried("1000:bob~1~old~5~~~"), ["old"]);
+        assert_eq!(tried("1000:bob~1~gone~5~~~"), ["new", "old"]);
+        assert_eq!(summary(directory.candidates("1000:bob~1~old~5~~~", 1000))[0].0, "bob");
+    }
+
+    #[test]
     fn a_directory_that_cannot_work_is_refused() {
         let secret = |id: &str, bytes: &[u8]| Secret::new(key_id(id), bytes);
         let user = |b: DirectoryBuilder, name: &str| b.user(name, UserSecret::Password("p".into()));
@@ -374,6 +462,8 @@ mod tests {
         assert_eq!(error(Directory::builder("é".repeat(128))), DirectoryError::Realm(128));
         assert!(Directory::builder("é".repeat(127)).build().is_ok());
         assert_eq!(error(new().separator('0')), DirectoryError::Separator('0'));
+        assert_eq!(error(new().separator('~')), DirectoryError::Separator('~'));
+        assert_eq!(error(new().mint_with(key_id("k"))), DirectoryError::UnknownKeyId(key_id("k")));
         assert_eq!(error(user(new(), "")), DirectoryError::UserName(0));
         assert_eq!(error(user(new(), &"a".repeat(509))), DirectoryError::UserName(509));
         assert_eq!(error(user(user(new(), "a"), "a")), DirectoryError::DuplicateUser("a".into()));

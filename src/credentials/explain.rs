@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use md5::{Digest as _, Md5};
 use subtle::ConstantTimeEq as _;
 
-use super::{Directory, KeyId, Secret, TimeLimited, UserSecret, Validity};
+use super::{Claims, Directory, Expiry, KeyId, Revocations, Secret, TimeLimited, UserSecret, Validity};
 
 /// What [`explain`] found. `Display` says it in a sentence, without any secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +20,21 @@ pub enum Verdict {
         expires: Option<u64>,
         /// The secret it was made with; `None` for a static user.
         key_id: Option<KeyId>,
+        /// What its username claims beside the user.
+        claimed: Claimed,
+    },
+    /// It would work, but it was revoked.
+    Revoked {
+        /// Whose it is.
+        user: String,
+        /// The secret it was made with.
+        key_id: KeyId,
+        /// What its username claims beside the user.
+        claimed: Claimed,
+        /// The [`Revocation`](super::Revocation) that hits it.
+        by: Box<str>,
+        /// The last second at which what that one hits was issued.
+        issued_before: u64,
     },
     /// The password is right, but the time in the username is over.
     Expired {
@@ -44,6 +59,41 @@ pub enum Verdict {
         /// Whether there are secrets at all, so that a username with a timestamp would do.
         has_secrets: bool,
     },
+}
+
+/// What a username claims beside the user; see [`Claims`]. `Display` lists what there is, each with a comma before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claimed {
+    /// What its issuer calls it.
+    pub label: Option<String>,
+    /// When it was made, in seconds since the Unix epoch.
+    pub issued: Option<u64>,
+    /// Which quotas apply.
+    pub class: Option<String>,
+    /// What its end means.
+    pub expiry: Option<Expiry>,
+}
+
+impl From<Claims<'_>> for Claimed {
+    fn from(claims: Claims<'_>) -> Self {
+        let Claims { user: _, label, key_id: _, issued, class, expiry } = claims;
+        Self { label: label.map(Into::into), issued, class: class.map(Into::into), expiry }
+    }
+}
+
+impl fmt::Display for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(issued) = self.issued {
+            write!(f, ", issued at {issued}")?;
+        }
+        if let Some(label) = &self.label {
+            write!(f, ", label {label:?}")?;
+        }
+        if let Some(class) = &self.class {
+            write!(f, ", quota class {class:?}")?;
+        }
+        self.expiry.map_or(Ok(()), |expiry| write!(f, ", expiry {}", expiry.as_str()))
+    }
 }
 
 /// Common mistakes of those who make credentials.
@@ -74,10 +124,15 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Valid { user, expires: None, .. } => write!(f, "valid: static user {user:?}"),
-            Self::Valid { user, expires: Some(expires), key_id } => {
+            Self::Valid { user, expires: Some(expires), key_id, claimed } => {
                 let key_id = key_id.as_ref().map_or("", KeyId::as_str);
-                write!(f, "valid: user {user:?}, until {expires}, made with secret {key_id}")
+                write!(f, "valid: user {user:?}, until {expires}, made with secret {key_id}{claimed}")
             }
+            Self::Revoked { user, key_id, claimed, by, issued_before } => write!(
+                f,
+                "revoked: user {user:?}, made with secret {key_id}{claimed}; revocation {by} ends what was issued up \
+                 to {issued_before}"
+            ),
             Self::Expired { since, key_id } => {
                 write!(f, "expired: valid until {since}, made with secret {key_id}")
             }
@@ -109,7 +164,8 @@ impl fmt::Display for Verdict {
 pub fn explain(directory: &Directory, username: &str, password: &str, now: u64) -> Verdict {
     let user = directory.user(username);
     if user.is_some_and(|secret| is_password_of(secret, directory.realm(), username, password)) {
-        return Verdict::Valid { user: username.to_owned(), expires: None, key_id: None };
+        let (user, claimed) = (username.to_owned(), Claimed::default());
+        return Verdict::Valid { user, expires: None, key_id: None, claimed };
     }
     let (name, is_expired) = match directory.candidates(username, now).validity() {
         Validity::Valid(name) => (name, false),
@@ -129,6 +185,29 @@ pub fn explain(directory: &Directory, username: &str, password: &str, now: u64) 
     explain_time_limited(directory, username, password, name, is_expired)
 }
 
+impl Verdict {
+    /// The same, unless the credential is valid and one of these revocations hits it at `now`.
+    #[must_use]
+    pub fn unless_revoked(self, revocations: &Revocations, username: &str, now: u64) -> Self {
+        let Self::Valid { user, expires: Some(expires), key_id: Some(key_id), claimed } = self else {
+            return self;
+        };
+        let claims = Claims {
+            user: &user,
+            label: claimed.label.as_deref(),
+            key_id: None,
+            issued: claimed.issued,
+            class: None,
+            expiry: None,
+        };
+        let hit = revocations.hit(username, &claims, Some(&key_id), expires, now);
+        match hit.map(|row| (row.id.clone(), row.issued_before)) {
+            Some((by, issued_before)) => Self::Revoked { user, key_id, claimed, by, issued_before },
+            None => Self::Valid { user, expires: Some(expires), key_id: Some(key_id), claimed },
+        }
+    }
+}
+
 fn explain_time_limited(
     directory: &Directory,
     username: &str,
@@ -136,14 +215,16 @@ fn explain_time_limited(
     name: TimeLimited<'_>,
     is_expired: bool,
 ) -> Verdict {
-    let secrets = directory.secrets();
+    let claims = Claims::read(name.user);
+    let secrets = directory.named(claims.key_id);
     let right = secrets.iter().find(|s| same(s.password(username).as_str().as_bytes(), password.as_bytes()));
     match right {
         Some(secret) if is_expired => Verdict::Expired { since: name.expires, key_id: secret.id().clone() },
         Some(secret) => Verdict::Valid {
-            user: name.user.to_owned(),
+            user: claims.user.to_owned(),
             expires: Some(name.expires),
             key_id: Some(secret.id().clone()),
+            claimed: claims.into(),
         },
         None => Verdict::WrongPassword {
             is_user: directory.user(username).is_some(),
@@ -181,6 +262,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Revocation;
 
     fn directory() -> Directory {
         let secret = |id, bytes: &[u8]| Secret::new(KeyId::new(id).unwrap(), bytes);
@@ -219,7 +301,52 @@ mod tests {
         let verdict = explain(&directory(), "1000:bob", &made_with(1, "1000:bob"), 1000);
 
         let old = KeyId::new("old").unwrap();
-        assert_eq!(verdict, Verdict::Valid { user: "bob".into(), expires: Some(1000), key_id: Some(old) });
+        let claimed = Claimed::default();
+        assert_eq!(
+            verdict,
+            Verdict::Valid { user: "bob".into(), expires: Some(1000), key_id: Some(old), claimed }
+        );
+    }
+
+    #[test]
+    fn what_a_username_claims_is_told() {
+        let name = "1000:bob~1~old~400~desk~gold~s";
+
+        assert_eq!(
+            said(name, &made_with(1, name), 500),
+            "valid: user \"bob\", until 1000, made with secret old, issued at 400, label \"desk\", \
+             quota class \"gold\", expiry strict"
+        );
+        assert_eq!(said(name, &made_with(0, name), 500), "wrong password: not made with secret old;");
+    }
+
+    #[test]
+    fn a_revoked_credential_says_by_what() {
+        let bob = |issued_before| Revocation {
+            id: "r1".into(),
+            username: None,
+            user: Some("bob".into()),
+            label: None,
+            key_id: None,
+            issued_before,
+            expires: 2000,
+            cut: true,
+        };
+        let said = |name: &str, password: &str, issued_before| {
+            let revocations = Revocations::new([bob(issued_before)]);
+            explain(&directory(), name, password, 500).unless_revoked(&revocations, name, 500).to_string()
+        };
+        let name = "1000:bob~1~old~400~desk~~";
+
+        assert_eq!(
+            said(name, &made_with(1, name), 400),
+            "revoked: user \"bob\", made with secret old, issued at 400, label \"desk\"; revocation r1 ends what was \
+             issued up to 400"
+        );
+        assert!(said(name, &made_with(1, name), 399).starts_with("valid: "));
+        assert!(said("1000:bob", &made_with(1, "1000:bob"), 0).starts_with("revoked: "));
+        assert!(said("alice", "wonderland", 400).starts_with("valid: "));
+        assert!(said(name, "x", 400).starts_with("wrong password: "));
     }
 
     #[test]

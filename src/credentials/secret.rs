@@ -1,15 +1,16 @@
 //! Shared secrets and the passwords made from them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha1::Sha1;
 use zeroize::Zeroize as _;
 
-/// The name of a secret: 1 to 64 characters of `A–Z a–z 0–9 . _ -`. Not secret; shown in logs and answers.
+/// The name of a secret: 1 to 64 characters of `A–Z a–z 0–9 . _ -`. Not secret; shown in logs and answers. Cheap
+/// to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(String);
+pub struct KeyId(Arc<str>);
 
 impl KeyId {
     /// The most characters a key id may have.
@@ -23,10 +24,18 @@ impl KeyId {
         if id.is_empty() || id.len() > Self::CHARS_MAX {
             return Err(KeyIdError::Length(id.chars().count()));
         }
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         id.chars()
-            .find(|&c| !allowed(c))
-            .map_or_else(|| Ok(Self(id.to_owned())), |c| Err(KeyIdError::Character(c)))
+            .find(|&c| !Self::allows(c))
+            .map_or_else(|| Ok(Self(id.into())), |c| Err(KeyIdError::Character(c)))
+    }
+
+    /// Whether `id` is one.
+    pub(super) fn is_valid(id: &str) -> bool {
+        (1..=Self::CHARS_MAX).contains(&id.len()) && id.chars().all(Self::allows)
+    }
+
+    const fn allows(c: char) -> bool {
+        c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
     }
 
     /// The id as text.
@@ -101,7 +110,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("id", &self.id.0).finish_non_exhaustive()
+        f.debug_struct("Secret").field("id", &self.id.as_str()).finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{DEFAULT_SEPARATOR, Password, Secret};
+use super::{Claims, DEFAULT_SEPARATOR, KeyId, Password, Secret};
 
 /// A username `expires<separator>user`; the separator is left out if there is no user.
 #[must_use]
@@ -52,19 +52,33 @@ pub struct Credential {
     pub password: Password,
     /// The last second, since the Unix epoch, at which it may be used.
     pub expires: u64,
+    /// The secret it was made with.
+    pub key_id: KeyId,
 }
 
 /// Makes a credential for `user` that is valid for `ttl` (whole seconds) from `now` (seconds since the Unix epoch),
 /// with the [default separator](DEFAULT_SEPARATOR). See [`Directory::mint`](super::Directory::mint) for another one.
 #[must_use]
 pub fn mint(secret: &Secret, user: &str, ttl: Duration, now: u64) -> Credential {
-    mint_with_separator(secret, user, DEFAULT_SEPARATOR, now.saturating_add(ttl.as_secs()))
+    mint_plain(secret, user, DEFAULT_SEPARATOR, ttl, now)
 }
 
-pub(super) fn mint_with_separator(secret: &Secret, user: &str, separator: char, expires: u64) -> Credential {
-    let username = time_limited_username(expires, user, separator);
+pub(super) fn mint_plain(
+    secret: &Secret,
+    user: &str,
+    separator: char,
+    ttl: Duration,
+    now: u64,
+) -> Credential {
+    let expires = now.saturating_add(ttl.as_secs());
+    let mut claims = Claims::read(user);
+    if !claims.is_plain() {
+        // Whoever may choose a user's name may not claim anything by it: said in full, the name is the user again.
+        claims = Claims { key_id: Some(secret.id().as_str()), issued: Some(now), ..Claims::plain(user) };
+    }
+    let username = time_limited_username(expires, &claims.to_string(), separator);
     let password = secret.password(&username);
-    Credential { username, password, expires }
+    Credential { username, password, expires, key_id: secret.id().clone() }
 }
 
 fn is_number(text: &str) -> bool {
@@ -144,6 +158,17 @@ mod tests {
         assert_eq!(credential.expires, 1060);
         assert_eq!(credential.password.as_str(), secret.password("1060:bob").as_str());
         assert_eq!(mint(&secret, "", Duration::MAX, 1000).username, u64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_user_whose_name_looks_like_claims_gets_none() {
+        let secret = Secret::new(KeyId::new("k").unwrap(), b"s");
+
+        let credential = mint(&secret, "bob~1~k~5~~gold~a", Duration::from_secs(60), 1000);
+
+        let name = parse_time_limited(&credential.username, ':').unwrap();
+        let claims = Claims::read(name.user);
+        assert_eq!((claims.user, claims.class), ("bob~1~k~5~~gold~a", None));
     }
 
     proptest! {

@@ -45,7 +45,7 @@ pub use counters::{Code, Counters, QuotaKind, Request, Responses, Traffic};
 pub use five_tuple::{FiveTuple, ListenerId, Transport};
 pub use label::{Label, Tally};
 pub use nonce::{Features, Nonce, NonceError, NonceKey};
-pub use options::{Bandwidth, Expiry, Lifetimes, Limits, Options, Random, RelayAddress};
+pub use options::{Bandwidth, Lifetimes, Limits, Options, Random, RelayAddress};
 pub use outcome::{
     AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError,
     LookUpId, Output, PeerOutcome, Prefix, Refusal, RelayId,
@@ -57,3 +57,5 @@ pub use registry::Entry;
 pub use reservations::Reservations;
 pub use server::{Server, Setup, Shared, UserKey};
 pub use time::{Instant, Now};
+
+pub use crate::credentials::Expiry;

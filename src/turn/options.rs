@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::credentials::Expiry;
+
 /// A source of unpredictable bytes (nonces, reservation tokens, relay ports).
 pub trait Random: Send {
     /// Fills `bytes`.
@@ -18,18 +20,6 @@ pub struct RelayAddress {
     pub local: IpAddr,
     /// The address clients are told: `local`, or what a NAT in front of this machine maps it to.
     pub advertised: IpAddr,
-}
-
-/// When an expired credential stops working.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Expiry {
-    /// Only Allocate is refused; a live allocation may be refreshed for ever (coturn's behaviour).
-    #[default]
-    Allocate,
-    /// Refresh is refused too.
-    Refresh,
-    /// The allocation ends with the credential.
-    Strict,
 }
 
 /// Durations of the protocol.

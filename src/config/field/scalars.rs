@@ -142,6 +142,12 @@ impl Field for char {
         let (Some(first), None) = (characters.next(), characters.next()) else {
             return Err("is not a single character; write one, such as \":\"".to_owned());
         };
+        if first == '~' {
+            return Err(
+                "stands between the label, class and other claims in a username; write one such as \":\""
+                    .to_owned(),
+            );
+        }
         if first.is_ascii_digit() || first.is_control() {
             return Err("cannot separate digits from a name; write one such as \":\"".to_owned());
         }
