@@ -3,7 +3,9 @@
 //! Runs in a thread and runtime of its own, so that no scrape disturbs a shard. No authentication and no encryption:
 //! it is meant for loopback or a private network.
 
+mod body;
 mod caller;
+mod choice;
 mod health;
 pub mod ice_servers;
 mod metrics;

@@ -40,6 +40,52 @@ problems! {
     BODY_TOO_LARGE: 413 "body_too_large", "The body of the request is too large.";
     BODY_TOO_SLOW: 408 "body_too_slow", "The body of the request did not arrive in time.";
     BODY_BROKEN: 400 "body_broken", "The body of the request broke off.";
+    MEDIA_TYPE_UNSUPPORTED: 415 "media_type_unsupported", "The body is not of a type that is read here.";
+    JSON_MALFORMED: 400 "json_malformed", "The body is not valid JSON.";
+    FIELD_UNKNOWN: 422 "field_unknown", "The request has a field that is not known.";
+    FIELD_MISSING: 422 "field_missing", "The request lacks a field.";
+    FIELD_INVALID: 422 "field_invalid", "A field of the request is of the wrong type.";
+    PARAMETER_UNKNOWN: 400 "parameter_unknown", "The query has a parameter that is not known.";
+    PARAMETER_INVALID: 400 "parameter_invalid", "A parameter of the query cannot be used.";
+
+    USER_INVALID: 422 "user_invalid", "The user cannot be used.";
+    LABEL_INVALID: 422 "label_invalid", "The label cannot be used.";
+    TTL_OUT_OF_RANGE: 422 "ttl_out_of_range", "The time to live is outside what this server allows.";
+    REGION_INVALID: 422 "region_invalid", "The region cannot be used.";
+    CLIENT_IP_INVALID: 422 "client_ip_invalid", "The address of the client cannot be used.";
+    TRANSPORTS_INVALID: 422 "transports_invalid", "The list of transports cannot be used.";
+    FAMILIES_INVALID: 422 "families_invalid", "The list of address families cannot be used.";
+    COUNT_OUT_OF_RANGE: 422 "count_out_of_range", "The number of nodes is outside what this server allows.";
+    QUOTA_INVALID: 422 "quota_invalid", "The quota class cannot be used.";
+    SERVICE_UNKNOWN: 400 "service_unknown", "Only the service turn is offered.";
+    TURN_KEY_UNKNOWN: 404 "turn_key_unknown", "There is no such TURN key, or it is not the caller's.";
+    SUBJECT_MISSING: 403 "subject_missing", "This is for the token of an end user.";
+    NO_SECRET: 503 "no_secret", "There is no secret to make credentials with.";
+    NO_CAPACITY: 503 "no_capacity", "No node that fits takes new clients at present.";
+    NO_URI: 422 "no_uri", "No node is reached the way that was asked for.";
+
+    REVOCATION_EMPTY: 422 "revocation_empty", "The revocation does not say whom it hits.";
+    REVOCATION_INVALID: 422 "revocation_invalid", "The revocation cannot be used.";
+    REVOCATIONS_FULL: 503 "revocations_full", "No more revocations can be kept.";
+    SECRET_INVALID: 422 "secret_invalid", "The secret cannot be used.";
+    SECRET_EXISTS: 409 "secret_exists", "There is a secret of this id already.";
+    SECRET_UNKNOWN: 404 "secret_unknown", "There is no secret of this id.";
+    SECRET_IN_USE: 409 "secret_in_use", "The secret is the one credentials are made with, or the last one.";
+    SECRET_CONFIGURED: 409 "secret_configured", "The secret is in the configuration and can only be removed there.";
+    SECRETS_FULL: 409 "secrets_full", "No more secrets can be valid at once.";
+    API_KEY_INVALID: 422 "api_key_invalid", "The API key cannot be made like this.";
+    API_KEY_UNKNOWN: 404 "api_key_unknown", "There is no API key of this id.";
+    API_KEY_CONFIGURED: 409 "api_key_configured", "The API key is in a file and can only be removed there.";
+    API_KEYS_FULL: 409 "api_keys_full", "No more API keys can be kept.";
+    ALLOCATION_UNKNOWN: 404 "allocation_unknown", "There is no such allocation.";
+    NODE_UNKNOWN: 404 "node_unknown", "There is no node of this name.";
+    NODE_SILENT: 503 "node_silent", "The node did not answer in time.";
+    CURSOR_INVALID: 400 "cursor_invalid", "The cursor does not come from an earlier answer.";
+    STORE_FAILED: 503 "store_failed", "What was asked for could not be kept, so it was not done.";
+
+    IDEMPOTENCY_KEY_INVALID: 400 "idempotency_key_invalid", "The idempotency key cannot be used.";
+    IDEMPOTENCY_KEY_REUSED: 422 "idempotency_key_reused", "The idempotency key was used for another request.";
+    IDEMPOTENCY_KEY_IN_FLIGHT: 409 "idempotency_key_in_flight", "The request with this idempotency key still runs.";
 
     UNAUTHENTICATED: 401 "unauthenticated", "This needs an API key, a token or a client certificate.";
     AMBIGUOUS_CREDENTIALS: 400 "ambiguous_credentials", "The request names more than one key or token.";
