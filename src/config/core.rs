@@ -2,7 +2,7 @@
 
 use super::types::{Config, StaticUserSecret};
 use crate::{
-    credentials::{Directory, DirectoryError, KeyId, Secret, UserSecret},
+    credentials::{Directory, DirectoryBuilder, DirectoryError, KeyId, Secret, UserSecret},
     turn,
 };
 
@@ -12,16 +12,23 @@ impl Config {
     /// # Errors
     /// [`DirectoryError`], which loading a configuration has ruled out.
     pub fn directory(&self) -> Result<Directory, DirectoryError> {
-        let mut directory = Directory::builder(&self.auth.realm).separator(self.auth.username_separator);
-        for user in &self.auth.users {
-            directory = directory.user(&user.name, user.secret.to_core());
-        }
+        let mut directory = self.directory_of_users();
         for secret in &self.auth.secrets {
             // A key id that cannot be has been refused when it was read.
             let Ok(id) = KeyId::new(&secret.id) else { continue };
             directory = directory.secret(Secret::new(id, secret.bytes.expose()));
         }
         directory.build()
+    }
+
+    /// The users of the realm, to which secrets are to be added.
+    #[must_use]
+    pub fn directory_of_users(&self) -> DirectoryBuilder {
+        let start = Directory::builder(&self.auth.realm).separator(self.auth.username_separator);
+        self.auth
+            .users
+            .iter()
+            .fold(start, |directory, user| directory.user(&user.name, user.secret.to_core()))
     }
 
     /// The options of the core for these listeners and relay addresses.
