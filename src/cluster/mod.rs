@@ -6,16 +6,48 @@
 
 mod access;
 mod allocation;
+mod alone;
+mod api_keys;
+mod change;
+mod clock;
+mod derive;
+mod handle;
+mod limits;
+mod memory;
 mod node;
 mod peers;
 mod request;
+mod revocation;
 mod row;
+mod secrets;
+mod state;
+mod store;
+mod tables;
 mod usage;
+mod usage_access;
 
 pub use access::{ApiKey, ApiKeyId, Scope, Scopes};
 pub use allocation::{AllocationPage, AllocationQuery, AllocationRecord};
+pub use api_keys::{
+    API_KEY_NAME_CHARS_MAX, API_KEY_NETWORKS_MAX, API_KEY_PREFIX, ApiKeyRefusal, ApiKeys, ApiKeysError,
+    NewApiKey, api_key_id, sha256,
+};
+pub use derive::derive_key;
+pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
-pub use peers::{Health, LimitAnswer, Peers, QuotaTable, Rate, Remembered};
+pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use request::{Answer, Ask, Handler, Request, RequestError};
+pub use revocation::Revoked;
 pub use row::{Row, Table, Version};
-pub use usage::{UsageRecord, UsageTotals};
+pub use secrets::{
+    Rotation, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInfo, SecretSource, SecretState, SecretsError,
+    read_secrets,
+};
+pub use state::Changes;
+pub use store::StoreError;
+pub use tables::{
+    API_KEYS_MAX, REVOCATIONS_MAX, ROW_ID_BYTES_MAX, ROW_VALUE_BYTES_MAX, SECRETS_MAX, TOMBSTONE_SECONDS,
+    Tables,
+};
+pub use usage::{UsageError, UsageOf, UsagePage, UsageQuery, UsageRecord, UsageTotals};
+pub use usage_access::USAGE_PAGE_MAX;

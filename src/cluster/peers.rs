@@ -4,7 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{Answer, Ask, NodeId, Nodes, RequestError, Row, UsageRecord};
+use zeroize::Zeroizing;
+
+use super::{
+    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, UsagePage, UsageQuery, UsageRecord,
+    UsageTotals,
+};
 
 /// How well the other nodes can be reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +54,21 @@ pub struct LimitAnswer {
 /// Two implementations: `Alone` has none, `Redis` finds them there. Everything here returns within a bounded time
 /// whatever state Redis is in.
 pub trait Peers: Send + Sync + 'static {
+    /// Begins: heartbeats, the bus, quotas. Called once, inside the runtime that carries the tasks; before that,
+    /// nothing is told to anybody, but rows may be read.
+    fn serve(&self, host: Arc<dyn Host>);
+
+    /// Tells the others how this node does now (draining, mostly), without waiting for the next heartbeat.
+    fn announce(&self);
+
+    /// Tells the others that this node ends, as far as that is possible within a second, and stops.
+    fn close(&self) -> BoxFuture<'_, ()>;
+
     /// How well they can be reached.
     fn health(&self) -> Health;
+
+    /// A key for one purpose that is the same on all nodes; `None` if there is none and the node's own is to be used.
+    fn derive_key(&self, purpose: &str) -> Option<Zeroizing<[u8; 32]>>;
 
     /// This node and the others whose lease has not run out, without asking anybody.
     fn nodes(&self) -> Arc<Nodes>;
@@ -82,6 +100,71 @@ pub trait Peers: Send + Sync + 'static {
     /// Hands records of ended allocations to the shared stream and totals, each exactly once by its id. `false`: not
     /// now; keep them.
     fn append_usage(&self, records: Vec<UsageRecord>) -> BoxFuture<'_, bool>;
+
+    /// A page of the shared stream: at most `limit` records after the cursor `after`, the oldest first.
+    ///
+    /// # Errors
+    /// [`RequestError::Degraded`] while the stream cannot be reached. `Alone` has none and is not asked.
+    fn usage_records(
+        &self,
+        after: Option<String>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<UsagePage, RequestError>>;
+
+    /// Removes the records up to and including a cursor from the shared stream, and answers how many.
+    ///
+    /// # Errors
+    /// As [`usage_records`](Self::usage_records).
+    fn acknowledge_usage(&self, up_to: String) -> BoxFuture<'_, Result<u64, RequestError>>;
+
+    /// The shared totals.
+    ///
+    /// # Errors
+    /// As [`usage_records`](Self::usage_records).
+    fn usage_totals(&self, query: UsageQuery) -> BoxFuture<'_, Result<UsageTotals, RequestError>>;
+
+    /// The MD5 key of a user in coturn's user database; `None` if there is no such user, no such database, or it does
+    /// not answer in time.
+    fn find_user(&self, realm: String, name: String) -> BoxFuture<'_, Option<[u8; 16]>>;
+
+    /// What happened so far.
+    fn counters(&self) -> PeerCounters;
+}
+
+/// What peers need of the node they belong to.
+pub trait Host: Send + Sync + 'static {
+    /// All rows that are not over, removed ones too: to be asserted when the others may have lost theirs.
+    fn rows(&self) -> Vec<Row>;
+
+    /// Merges rows that came from elsewhere, keeps them and acts on what is new; old ones change nothing. Answers how
+    /// many live allocations were ended by it.
+    fn take_over(&self, rows: Vec<Row>) -> BoxFuture<'_, u64>;
+
+    /// Does what another node asks; [`Ask::Apply`] is [`take_over`](Self::take_over).
+    fn handle(&self, ask: Ask) -> BoxFuture<'_, Answer>;
+
+    /// How busy this node is now, and whether it takes new clients.
+    fn load(&self) -> BoxFuture<'_, (NodeState, NodeLoad)>;
+
+    /// The table of what users hold here and elsewhere.
+    fn quotas(&self) -> Arc<dyn QuotaTable>;
+}
+
+/// What [`Peers`] count, from the start of the process on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerCounters {
+    /// Commands sent to Redis.
+    pub commands: u64,
+    /// Commands that failed or were not answered in time.
+    pub commands_failed: u64,
+    /// Connections made, the first ones included.
+    pub connections: u64,
+    /// Milliseconds in which the others could not be reached.
+    pub degraded_millis: u64,
+    /// Questions of other nodes that were answered.
+    pub requests_handled: u64,
+    /// Frames of the bus that were refused: forged, replayed or unreadable.
+    pub frames_refused: u64,
 }
 
 /// The answer of [`Peers::remember`].

@@ -9,7 +9,9 @@ use super::{AllocationPage, AllocationQuery, NodeId, NodeLoad, Row};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Take over these rows, act on them (deny, cut), and answer [`Answer::Cut`].
+    /// Take over these rows, act on them (deny, cut), and answer [`Answer::Cut`]. The cluster merges and keeps them
+    /// before a [`Handler`] sees this: what is left to do is to hand the new [`directory`](super::Cluster::directory)
+    /// and [`revocations`](super::Cluster::revocations) to the relay. The rows are those that changed something.
     Apply(Vec<Row>),
     /// Answer [`Answer::Allocations`].
     Allocations(AllocationQuery),

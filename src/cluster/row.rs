@@ -1,5 +1,7 @@
 //! Rows: what is shared and kept, last writer wins.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// The tables there are.
@@ -23,8 +25,8 @@ pub struct Version {
     pub node: String,
 }
 
-/// One row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One row. Its value may hold a secret and is not shown by `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Where it belongs.
     pub table: Table,
@@ -36,4 +38,16 @@ pub struct Row {
     pub value: Option<String>,
     /// Seconds since the Unix epoch after which nobody needs it; `None` for rows that live until they are removed.
     pub expires: Option<u64>,
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("table", &self.table)
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("is_removed", &self.value.is_none())
+            .field("expires", &self.expires)
+            .finish()
+    }
 }

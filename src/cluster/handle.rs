@@ -1,0 +1,281 @@
+//! The cluster as the rest of a node uses it.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join;
+use tokio::sync::{Mutex, watch};
+use zeroize::Zeroizing;
+
+use super::{
+    Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, LimitAnswer, NodeId, NodeInfo,
+    NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError, Row,
+    StoreError, alone::Alone, clock::unix_millis, derive::derive_key, limits::Limits, memory::Memory,
+    state::State, store::Store,
+};
+use crate::{
+    config::Config,
+    credentials::{Directory, DirectoryError, Revocations},
+};
+
+/// Who this node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Its name: 1 to 64 of `A-Z a-z 0-9 . _ -`, and no other node's.
+    pub id: NodeId,
+    /// Where it is; may be empty.
+    pub region: String,
+    /// The `stun:`, `turn:` and `turns:` URIs clients reach it by.
+    pub uris: Vec<String>,
+}
+
+/// Why a node can't take part in its cluster. One line each, with what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file of `store.path` can't be used.
+    #[error("store.path = {}: {problem}", .path.display())]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The configuration of the other nodes' Redis can't be used.
+    #[error("{0}")]
+    Peers(String),
+    /// Secrets or users that can't be.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes: {0}")]
+    Random(String),
+}
+
+/// What this node shares and keeps. Cheap to clone; all clones are the same.
+///
+/// Everything that is answered without `async` comes from memory. What changes something is `async`, and when it is
+/// answered it has been synced to the file and is in effect on this node.
+#[derive(Clone)]
+pub struct Cluster {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) state: Arc<State>,
+    pub(super) peers: Arc<dyn Peers>,
+    /// Held by whoever reads rows to write others: such changes come one after another.
+    pub(super) changing: Mutex<()>,
+    limits: Limits,
+    memory: Memory,
+}
+
+impl Cluster {
+    /// Reads the file, if one is configured, and finds the other nodes, if Redis is configured. To be called inside the
+    /// tokio runtime that shall carry the tasks. Nothing is told to others before [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// [`OpenError`]; Redis that does not answer is none of them.
+    pub fn open(config: &Config, settings: Settings) -> Result<Self, OpenError> {
+        let mut node_key = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut node_key[..]).map_err(|error| OpenError::Random(error.to_string()))?;
+        let state =
+            Arc::new(State::new(settings.id.clone(), config, Store::open(None), node_key, Vec::new())?);
+        let peers = Arc::new(Alone::new(node_info(settings)?));
+        Ok(Self::of(state, peers))
+    }
+
+    pub(super) fn of(state: Arc<State>, peers: Arc<dyn Peers>) -> Self {
+        let (limits, memory) = (Limits::default(), Memory::default());
+        Self { inner: Arc::new(Inner { state, peers, changing: Mutex::default(), limits, memory }) }
+    }
+
+    /// Begins to act on what other nodes ask and to tell them about this one. Once, when the relay listens.
+    pub fn serve(&self, handler: Arc<dyn Handler>, quotas: Arc<dyn QuotaTable>) {
+        self.inner.state.connect(handler, quotas);
+        let host: Arc<State> = Arc::clone(&self.inner.state);
+        self.inner.peers.serve(host);
+    }
+
+    /// Tells the others at once how this node does, as when it begins to drain.
+    pub fn announce(&self) {
+        self.inner.peers.announce();
+    }
+
+    /// Takes over a configuration that was read again: secrets, users, the file of API keys. Says so by
+    /// [`changes`](Self::changes).
+    ///
+    /// # Errors
+    /// [`DirectoryError`]; then all stays as it was.
+    pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
+        self.inner.state.reload(config)
+    }
+
+    /// Replaces the API keys of `api.keys_file`.
+    pub fn set_file_keys(&self, keys: Vec<ApiKey>) {
+        self.inner.state.set_file_keys(keys);
+    }
+
+    /// Tells the others that this node ends, and writes what still waits to be written. Bounded by a few seconds.
+    pub async fn close(&self) {
+        self.inner.peers.close().await;
+    }
+
+    /// The name of this node.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.inner.state.id
+    }
+
+    /// A key for one purpose: the same on all nodes of a cluster; of a node alone, the same after each restart if it
+    /// has a file. HKDF-SHA256.
+    #[must_use]
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        let own = || derive_key(&self.inner.state.node_key[..], b"iceway node", purpose);
+        *self.inner.peers.derive_key(purpose).unwrap_or_else(own)
+    }
+
+    /// The configured users and all secrets that are accepted; the one that mints comes first.
+    #[must_use]
+    pub fn directory(&self) -> Arc<Directory> {
+        self.inner.state.directory()
+    }
+
+    /// The API keys, stored and configured ones.
+    #[must_use]
+    pub fn api_keys(&self) -> Arc<ApiKeys> {
+        self.inner.state.api_keys()
+    }
+
+    /// The revocations that may still hit a credential.
+    #[must_use]
+    pub fn revocations(&self) -> Arc<Revocations> {
+        self.inner.state.revocations()
+    }
+
+    /// This node and the others whose lease has not run out, this one first.
+    #[must_use]
+    pub fn nodes(&self) -> Arc<Nodes> {
+        self.inner.peers.nodes()
+    }
+
+    /// How well the other nodes can be reached.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.peers.health()
+    }
+
+    /// Counters that go up when a table changed, wherever the change came from. After it is seen, the caches above are
+    /// new already.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<Changes> {
+        self.inner.state.changes()
+    }
+
+    /// Asks one node, this one or another, for at most a second.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ask(&self, node: &str, ask: Ask) -> Result<Answer, RequestError> {
+        if node == self.inner.state.id {
+            self.ask_own(ask).await
+        } else {
+            self.inner.peers.ask(node.to_owned(), ask).await
+        }
+    }
+
+    /// Asks all nodes at once, for at most a second; this one's answer comes first.
+    pub async fn ask_all(&self, ask: Ask) -> Vec<(NodeId, Result<Answer, RequestError>)> {
+        let (own, others) = join(self.ask_own(ask.clone()), self.inner.peers.ask_all(ask)).await;
+        std::iter::once((self.inner.state.id.clone(), own)).chain(others).collect()
+    }
+
+    async fn ask_own(&self, ask: Ask) -> Result<Answer, RequestError> {
+        let state = &self.inner.state;
+        if state.handler().is_none() {
+            return Err(RequestError::Silent(state.id.clone()));
+        }
+        Ok(state.handle(ask).await)
+    }
+
+    /// Counts one use of `name` against a rate: of all nodes together if they can be reached, else of this one against
+    /// its share. Names should say what they count: `issue-user:alice`.
+    pub async fn limit(&self, name: &str, rate: Rate) -> LimitAnswer {
+        let shared = self.inner.peers.limit(name.to_owned(), rate).await;
+        shared
+            .unwrap_or_else(|| self.inner.limits.count(name, rate, self.inner.peers.share(), Instant::now()))
+    }
+
+    /// Keeps `value` under an idempotency key for `ttl`, unless there is one: then that one is answered. For all nodes
+    /// if they can be reached, else on this one.
+    pub async fn remember(&self, key: &str, value: Vec<u8>, ttl: Duration) -> Remembered {
+        let shared = self.inner.peers.remember(key.to_owned(), value.clone(), ttl).await;
+        shared.unwrap_or_else(|| self.inner.memory.remember(key, value, ttl, Instant::now()))
+    }
+
+    /// Replaces what [`remember`](Self::remember) kept.
+    pub async fn replace(&self, key: &str, value: Vec<u8>, ttl: Duration) {
+        if self.inner.peers.replace(key.to_owned(), value.clone(), ttl).await.is_none() {
+            self.inner.memory.replace(key, value, ttl, Instant::now());
+        }
+    }
+
+    /// The MD5 key of a user in coturn's user database in Redis; `None` if there is none.
+    pub async fn find_user(&self, realm: &str, name: &str) -> Option<[u8; 16]> {
+        self.inner.peers.find_user(realm.to_owned(), name.to_owned()).await
+    }
+
+    /// What happened so far.
+    #[must_use]
+    pub fn counters(&self) -> ClusterCounters {
+        ClusterCounters {
+            peers: self.inner.peers.counters(),
+            usage_pending: self.inner.state.store.usage_pending(),
+            ..ClusterCounters::default()
+        }
+    }
+
+    /// Writes rows of this node, acts on them, and gives them to the others.
+    pub(super) async fn write(&self, rows: Vec<Row>) -> Result<(), StoreError> {
+        self.inner.state.store.write_rows(rows.clone()).await?;
+        let news = self.inner.state.merge(rows);
+        self.inner.peers.publish(news.clone());
+        self.inner.state.act(news).await;
+        Ok(())
+    }
+}
+
+/// What a node counts about its cluster, from the start of the process on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClusterCounters {
+    /// What the peers count.
+    pub peers: PeerCounters,
+    /// Records of ended allocations that nobody has taken yet.
+    pub usage_pending: u64,
+    /// Records that were dropped because more than `usage.records_max` waited, or the file could not be written.
+    pub usage_lost: u64,
+    /// Ended allocations that were summed under nobody's name, because a day had too many users or labels.
+    pub usage_overflowed: u64,
+    /// Times the file could not be written.
+    pub store_errors: u64,
+    /// Commits to the file.
+    pub store_commits: u64,
+}
+
+fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {
+    let mut incarnation = [0; 8];
+    getrandom::fill(&mut incarnation).map_err(|error| OpenError::Random(error.to_string()))?;
+    Ok(NodeInfo {
+        id: settings.id,
+        incarnation: u64::from_le_bytes(incarnation),
+        region: settings.region,
+        uris: settings.uris,
+        state: NodeState::Serving,
+        load: NodeLoad::default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        told: unix_millis(),
+    })
+}

@@ -1,0 +1,187 @@
+//! All rows of a node in memory. Pure: the time is an argument.
+
+use std::collections::HashMap;
+
+use super::{Row, Table, Version};
+
+/// Live secrets, those of the configuration included: each may cost an HMAC per Allocate.
+pub const SECRETS_MAX: usize = crate::credentials::SECRETS_MAX;
+/// Live API keys.
+pub const API_KEYS_MAX: usize = 1000;
+/// Revocations that are not over.
+pub const REVOCATIONS_MAX: usize = 100_000;
+/// How long a removed row is remembered, so that a node that was away does not bring it back.
+pub const TOMBSTONE_SECONDS: u64 = 30 * 86_400;
+/// The longest id of a row, in bytes.
+pub const ROW_ID_BYTES_MAX: usize = 128;
+/// The longest value of a row, in bytes.
+pub const ROW_VALUE_BYTES_MAX: usize = 16 << 10;
+
+/// A version from beyond the year 9999 is no clock's; it could never be replaced.
+const VERSION_MILLIS_MAX: u64 = 253_402_300_800_000;
+
+impl Table {
+    /// Every table.
+    pub const ALL: [Self; 3] = [Self::Secrets, Self::ApiKeys, Self::Revocations];
+
+    /// The most rows, removed ones included. Those written last stay.
+    #[must_use]
+    pub const fn rows_max(self) -> usize {
+        match self {
+            Self::Secrets => 16 * SECRETS_MAX,
+            Self::ApiKeys => 4 * API_KEYS_MAX,
+            Self::Revocations => REVOCATIONS_MAX,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Secrets => 0,
+            Self::ApiKeys => 1,
+            Self::Revocations => 2,
+        }
+    }
+}
+
+impl Row {
+    /// The row written by `node` at `millis` in place of `replaced`. A clock that was set back since then does not
+    /// make the new one the older.
+    #[must_use]
+    pub fn replacing(
+        replaced: Option<&Self>,
+        table: Table,
+        id: impl Into<String>,
+        value: Option<String>,
+        millis: u64,
+        node: &str,
+    ) -> Self {
+        let earlier = replaced.map_or(0, |row| row.version.millis.saturating_add(1));
+        let version = Version { millis: millis.max(earlier), node: node.to_owned() };
+        Self { table, id: id.into(), version, value, expires: None }
+    }
+
+    /// The same row, over after `expires` (seconds since the Unix epoch).
+    #[must_use]
+    pub fn until(mut self, expires: u64) -> Self {
+        self.expires = Some(expires);
+        self
+    }
+
+    /// Whether nobody needs it any more at `now` (seconds since the Unix epoch).
+    #[must_use]
+    pub fn is_over(&self, now: u64) -> bool {
+        let forgotten = (self.version.millis / 1000).saturating_add(TOMBSTONE_SECONDS);
+        self.expires.is_some_and(|expires| expires < now) || (self.value.is_none() && forgotten < now)
+    }
+
+    /// Whether it is something a node could have written.
+    fn is_sound(&self) -> bool {
+        (1..=ROW_ID_BYTES_MAX).contains(&self.id.len())
+            && self.version.millis <= VERSION_MILLIS_MAX
+            && (1..=64).contains(&self.version.node.len())
+            && self.value.as_ref().is_none_or(|value| value.len() <= ROW_VALUE_BYTES_MAX)
+    }
+}
+
+/// The rows, last writer wins.
+///
+/// Whatever order and however often rows are [merged](Self::merge) in, the same rows lead to the same tables: for each
+/// id the row with the greatest version stays, and of too many ids those with the greatest versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    rows: [HashMap<String, Row>; 3],
+}
+
+impl Tables {
+    /// The row of this id, be it a removed one.
+    #[must_use]
+    pub fn get(&self, table: Table, id: &str) -> Option<&Row> {
+        self.of(table).get(id)
+    }
+
+    /// The rows of a table that were not removed and are not over, in no order.
+    pub fn live(&self, table: Table, now: u64) -> impl Iterator<Item = &Row> {
+        self.of(table).values().filter(move |row| row.value.is_some() && !row.is_over(now))
+    }
+
+    /// Every row, removed ones included.
+    pub fn all(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().flat_map(HashMap::values)
+    }
+
+    /// How many rows there are, removed ones included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.iter().map(HashMap::len).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether [`merge`](Self::merge) would take `row` over.
+    #[must_use]
+    pub fn is_news(&self, row: &Row, now: u64) -> bool {
+        row.is_sound()
+            && !row.is_over(now)
+            && self.get(row.table, &row.id).is_none_or(|known| is_later(row, known))
+    }
+
+    /// Takes over what is newer than what is here, and answers those rows. What is over, or could not have been
+    /// written by a node, is left out.
+    pub fn merge(&mut self, rows: impl IntoIterator<Item = Row>, now: u64) -> Vec<Row> {
+        let mut news = Vec::new();
+        for row in rows {
+            if self.is_news(&row, now) {
+                self.rows[row.table.index()].insert(row.id.clone(), row.clone());
+                news.push(row);
+            }
+        }
+        for table in Table::ALL {
+            self.bound(table);
+        }
+        // Only the last version of an id, and only what found a place.
+        news.retain(|row| self.get(row.table, &row.id) == Some(row));
+        news
+    }
+
+    /// Removes what is over, and answers the ids.
+    pub fn prune(&mut self, now: u64) -> Vec<(Table, String)> {
+        let mut removed = Vec::new();
+        for table in Table::ALL {
+            self.rows[table.index()].retain(|id, row| {
+                let is_over = row.is_over(now);
+                if is_over {
+                    removed.push((table, id.clone()));
+                }
+                !is_over
+            });
+        }
+        removed
+    }
+
+    fn of(&self, table: Table) -> &HashMap<String, Row> {
+        &self.rows[table.index()]
+    }
+
+    fn bound(&mut self, table: Table) {
+        let rows = &mut self.rows[table.index()];
+        let surplus = rows.len().saturating_sub(table.rows_max());
+        if surplus == 0 {
+            return;
+        }
+        let mut order: Vec<(Version, String)> =
+            rows.values().map(|row| (row.version.clone(), row.id.clone())).collect();
+        order.sort_unstable();
+        for (_, id) in order.into_iter().take(surplus) {
+            rows.remove(&id);
+        }
+    }
+}
+
+/// By version; of two with the same version, which no node writes, one is chosen that all choose.
+fn is_later(row: &Row, known: &Row) -> bool {
+    (&row.version, &row.value, row.expires) > (&known.version, &known.value, known.expires)
+}
