@@ -13,6 +13,7 @@ mod problem;
 mod routes;
 mod server;
 mod service;
+pub(crate) mod utc;
 
 pub use caller::Access;
 pub use metrics::exposition;
