@@ -20,4 +20,4 @@ pub use metrics::exposition;
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::router;
 pub use server::{HttpServer, serve};
-pub use service::{Service, ServiceState, Settings};
+pub use service::{Dialect, Service, ServiceState, Settings};
