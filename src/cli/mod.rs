@@ -10,6 +10,7 @@ mod meanings;
 mod reference;
 mod serve;
 mod terminal;
+mod utc;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -19,7 +20,6 @@ pub use exit::{EXIT_CODES, Exit};
 pub use reference::reference;
 
 use crate::{
-    api::utc,
     config::{ConfigError, Sources, given_flags},
     runtime::TlsError,
 };

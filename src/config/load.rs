@@ -13,7 +13,7 @@ use super::{
     file,
     keys::{self, Key},
     problem::{ConfigError, Origin, Problem},
-    secrets,
+    redis_files, secrets,
     types::Config,
 };
 
@@ -203,6 +203,8 @@ impl Loading {
             self.config.listen.tls = everywhere(5349);
         }
         let origin = |path: &str| self.origins.get(path).cloned().unwrap_or_default();
+        let redis = redis_files::read(&mut self.config.redis, &origin);
+        self.errors.extend(redis.errors);
         let read = secrets::read(&mut self.config, &origin("auth.secret_file"), &origin("auth.users_file"));
         self.errors.extend(read.errors);
         let found = check::contradictions(&self.config, &self.origins);
@@ -210,7 +212,7 @@ impl Loading {
         if !self.errors.is_empty() {
             return Err(ConfigError { problems: self.errors });
         }
-        let warnings = read.warnings.into_iter().chain(found.warnings).collect();
+        let warnings = redis.warnings.into_iter().chain(read.warnings).chain(found.warnings).collect();
         Ok(Loaded { config: self.config, warnings, file, origins: self.origins })
     }
 }

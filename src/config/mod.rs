@@ -12,6 +12,8 @@ mod flags;
 mod keys;
 mod load;
 mod problem;
+mod redis;
+mod redis_files;
 mod render;
 mod secrets;
 mod types;
@@ -20,10 +22,10 @@ mod units;
 pub use flags::{flags, given_flags};
 pub use load::{FILE_VARIABLE, Loaded, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
+pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
-    Api, Auth, CertificatePrincipal, Config, Credentials, External, Http, Jwt, Listen, Log, LogFormat,
-    LogLevel, Node, Peers, Protocol, Relay, RequireHttps, Runtime, SCOPE_WORDS, ScopeRule, SecretBytes,
-    ServerUri, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls, TokenAudience, WebOrigin,
+    Auth, Config, Credentials, External, Http, Listen, Log, LogFormat, LogLevel, Node, Peers, Protocol,
+    Relay, Runtime, SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,
 };
 pub use units::{duration, show_duration};

@@ -41,7 +41,13 @@ pub(crate) fn read(config: &mut Config, secret_file: &Origin, users_file: &Origi
     findings
 }
 
-fn open(path: &Path, key: &str, origin: &Origin, findings: &mut Findings) -> Option<Zeroizing<String>> {
+/// Reads a file of secrets, or says why not.
+pub(crate) fn open(
+    path: &Path,
+    key: &str,
+    origin: &Origin,
+    findings: &mut Findings,
+) -> Option<Zeroizing<String>> {
     let problem = |message| Problem {
         key: key.to_owned(),
         value: Some(format!("{:?}", path.display().to_string())),
@@ -66,7 +72,7 @@ fn open(path: &Path, key: &str, origin: &Origin, findings: &mut Findings) -> Opt
 }
 
 /// The lines that say something, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.trim()))

@@ -12,12 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::turn;
 
-mod access;
 mod service;
 
-pub use access::{
-    Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
-};
 pub use service::{Credentials, Node, ServerUri};
 
 /// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
@@ -44,14 +40,12 @@ pub struct Config {
     pub protocol: Protocol,
     /// Bounds on TCP and TLS connections.
     pub streams: Streams,
+    /// The Redis that nodes share.
+    pub redis: super::Redis,
     /// Threads, buffers and the end of the process.
     pub runtime: Runtime,
     /// The HTTP listener.
     pub http: Http,
-    /// Who may call the API.
-    pub api: Api,
-    /// Tokens that callers may bring.
-    pub jwt: Jwt,
     /// What this node is called and where clients reach it.
     pub node: Node,
     /// The credentials the API hands out.
@@ -222,6 +216,13 @@ pub struct Runtime {
     pub relay_socket_buffer_bytes: usize,
     /// How long SIGTERM waits for allocations to end. Default 30 s.
     pub drain_timeout: Duration,
+}
+
+/// The HTTP listener: metrics and health.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// `None` has no HTTP listener. Default 127.0.0.1:9641.
+    pub listen: Option<SocketAddr>,
 }
 
 /// What is logged and how.

@@ -10,8 +10,6 @@ mod candidate;
 mod claims;
 mod directory;
 mod explain;
-#[cfg(feature = "server")]
-pub mod jwt;
 mod opaque_string;
 mod revocation;
 mod secret;

@@ -14,7 +14,7 @@ const MORE: Range<u16> = 4_000..9_000;
 
 /// A TCP port that nobody listens on.
 pub(crate) fn free_port() -> u16 {
-    free_in(&MORE, |port| is_free(port))
+    free_in(&MORE, is_free)
 }
 
 /// A TCP port that nobody listens on, nor 10000 above it.

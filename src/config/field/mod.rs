@@ -1,6 +1,5 @@
 //! How a value of each type is read from TOML, a flag or the environment, and shown again.
 
-mod access;
 mod choices;
 mod lists;
 mod scalars;
