@@ -214,6 +214,7 @@ fn server() -> Server {
         lifetimes: Lifetimes::default(),
         limits: Limits { unauthenticated_answers_per_second: u32::MAX, ..Limits::default() },
         bandwidth: Bandwidth::default(),
+        classes: Arc::default(),
         expiry: Expiry::Allocate,
         external_users: false,
         legacy_channel_numbers: false,
@@ -222,6 +223,7 @@ fn server() -> Server {
     Server::new(Setup {
         options: Arc::new(options),
         directory: Arc::new(directory.build().unwrap()),
+        revocations: Arc::default(),
         policy: Arc::new(PeerPolicy::default()),
         shared: Arc::new(Shared::new(Ports::new(&[RELAY.into()], 49_152, 65_535), TotalBudget::new(None))),
         nonce_key: NonceKey::new(&[7; 32]),

@@ -51,6 +51,7 @@ pub(super) const fn of_refusal(reason: Refusal) -> &'static str {
         Refusal::WrongRealm => "A realm other than auth.realm.",
         Refusal::UnknownUser => "Neither a static user nor a username with an expiry time.",
         Refusal::Expired => "A time-limited username whose time is over.",
+        Refusal::Revoked => "A time-limited username that was revoked before its time was over.",
         Refusal::WrongPassword => {
             "Signed with a password that no secret and no user explains: another secret, mostly."
         }
@@ -77,11 +78,11 @@ pub(super) const fn of_code(code: Code) -> &'static str {
         Code::UnsupportedTransport => "A relay transport other than UDP was asked for.",
         Code::PeerAddressFamilyMismatch => "The peer is of another address family than the allocation.",
         Code::AllocationQuotaReached => {
-            "limits.allocations_per_user or limits.allocations_per_address is reached."
+            "limits.allocations_per_user (or that of the quota class) or limits.allocations_per_address is reached."
         }
         Code::ServerError => "The server failed; its log says why.",
         Code::InsufficientCapacity => {
-            "No free relay port, limits.allocations_total reached, out of descriptors, or draining."
+            "No free relay port, limits.allocations_total or limits.allocations_cluster reached, out of descriptors, or draining."
         }
     }
 }

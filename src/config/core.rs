@@ -1,6 +1,6 @@
 //! What the core is given of a configuration.
 
-use super::types::{Config, StaticUserSecret};
+use super::types::{Config, QuotaClass, StaticUserSecret};
 use crate::{
     credentials::{Directory, DirectoryBuilder, DirectoryError, KeyId, Secret, UserSecret},
     turn,
@@ -46,9 +46,21 @@ impl Config {
             lifetimes: self.lifetimes,
             limits: self.limits,
             bandwidth: self.bandwidth,
+            classes: self.quota_classes.iter().map(|class| class.to_core(&self.bandwidth)).collect(),
             expiry: self.auth.expiry,
             legacy_channel_numbers: self.protocol.legacy_channel_numbers,
             external_users: false,
+        }
+    }
+}
+
+impl QuotaClass {
+    fn to_core(&self, general: &turn::Bandwidth) -> turn::QuotaClass {
+        let unless_unlimited = |rate: u64| (rate > 0).then_some(rate);
+        turn::QuotaClass {
+            name: self.name.as_str().into(),
+            allocations_per_user: (self.allocations > 0).then_some(self.allocations),
+            bandwidth_per_allocation: self.bandwidth.map_or(general.per_allocation, unless_unlimited),
         }
     }
 }

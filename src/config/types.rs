@@ -34,6 +34,8 @@ pub struct Config {
     pub lifetimes: turn::Lifetimes,
     /// Bounds on what clients can make grow.
     pub limits: turn::Limits,
+    /// Limits of their own for those whose credential names a class. Default none.
+    pub quota_classes: Vec<QuotaClass>,
     /// Bounds on relayed traffic.
     pub bandwidth: turn::Bandwidth,
     /// Choices the protocol leaves open.
@@ -168,6 +170,17 @@ impl fmt::Debug for SecretBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// A quota class, `limits.classes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaClass {
+    /// What credentials call it.
+    pub name: String,
+    /// Allocations of one user; 0 is unlimited.
+    pub allocations: u32,
+    /// Bytes per second of one allocation and direction; 0 is unlimited, `None` is `bandwidth.per_allocation`.
+    pub bandwidth: Option<u64>,
 }
 
 /// Which peers may be reached, beside the default policy. Allow wins over deny.

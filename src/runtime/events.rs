@@ -13,9 +13,9 @@ static FAILURES: Seldom = Seldom::new(Duration::from_secs(10));
 /// Logs one event: the life of allocations at debug, failed authentication at most every ten seconds as a warning.
 pub(super) fn log(now: Now, event: &Event) {
     match event {
-        Event::Created { five_tuple, username, relayed, lifetime } => {
+        Event::Created { id, five_tuple, username, identity: _, relayed, lifetime } => {
             tracing::debug!(
-                five_tuple = %Private(five_tuple),
+                allocation = id.0, five_tuple = %Private(five_tuple),
                 username = %Private(username.escape_debug()), ?relayed, lifetime,
                 "Allocation created."
             );
@@ -23,9 +23,9 @@ pub(super) fn log(now: Now, event: &Event) {
         Event::Refreshed { five_tuple, lifetime } => {
             tracing::debug!(five_tuple = %Private(five_tuple), lifetime, "Allocation refreshed.");
         }
-        Event::Closed { five_tuple, username, reason, summary } => {
+        Event::Closed { id, five_tuple, username, identity: _, started_unix: _, reason, summary } => {
             tracing::debug!(
-                five_tuple = %Private(five_tuple),
+                allocation = id.0, five_tuple = %Private(five_tuple),
                 username = %Private(username.escape_debug()), reason = reason.as_str(), seconds = summary.seconds,
                 to_peer_datagrams = summary.to_peer_datagrams, to_peer_bytes = summary.to_peer_bytes,
                 to_client_datagrams = summary.to_client_datagrams, to_client_bytes = summary.to_client_bytes,

@@ -178,6 +178,7 @@ impl CoreParts {
         Setup {
             options,
             directory,
+            revocations: Arc::default(),
             policy,
             shared: Arc::clone(&self.shared),
             nonce_key: self.nonce_key.clone(),

@@ -1,18 +1,15 @@
 //! Allocate: a relayed transport address for a client (RFC 8656 §7).
 
 use super::{
-    Code, DropReason, Now, QuotaKind, Server, Traffic,
+    AllocationId, Code, DropReason, Now, QuotaKind, Server, Traffic,
     allocation::{Allocation, Answer, Buckets, Making, PortWish},
-    authentication::Identity,
+    authentication::Proved,
     binding::plain,
     peers::{Channels, Family, Permissions},
     refresh::{granted, lifetime_wished},
     response::{Head, Refused, Signature},
 };
-use crate::{
-    credentials::parse_time_limited,
-    stun::{self, AddressFamily, AttributeError, Message, attribute},
-};
+use crate::stun::{self, AddressFamily, AttributeError, Message, attribute};
 
 /// REQUESTED-TRANSPORT for UDP.
 const UDP: u8 = 17;
@@ -38,10 +35,10 @@ impl Server {
         now: Now,
         head: &Head,
         message: &Message<'_>,
-        identity: &Identity<'_>,
+        proved: &Proved<'_>,
     ) -> Result<usize, Refused> {
-        if let Some(slot) = identity.slot {
-            return self.answer_again(head, identity, slot);
+        if let Some(slot) = proved.slot {
+            return self.answer_again(head, proved, slot);
         }
         let wish = Wish::of(message)?;
         if self.draining {
@@ -50,8 +47,8 @@ impl Server {
         if self.making >= MAKING_MAX {
             return Err(Refused::Drop(DropReason::TooManyPending));
         }
-        let slot = self.admit(now, head, identity, &wish)?;
-        match self.open_relays(slot, identity, &wish) {
+        let slot = self.admit(now, head, proved, &wish)?;
+        match self.open_relays(slot, proved, &wish) {
             Ok(()) => Err(Refused::Pending),
             Err(code) => {
                 // Nothing has been told to anybody: it goes as if it had never been.
@@ -63,7 +60,7 @@ impl Server {
     }
 
     /// A retransmission is answered as the first time (RFC 8656 §7.2); anything else finds the five-tuple taken.
-    fn answer_again(&mut self, head: &Head, identity: &Identity<'_>, slot: u32) -> Result<usize, Refused> {
+    fn answer_again(&mut self, head: &Head, proved: &Proved<'_>, slot: u32) -> Result<usize, Refused> {
         let Some(allocation) = self.allocations.get(slot) else {
             return Err(Code::AllocationMismatch.into());
         };
@@ -73,41 +70,36 @@ impl Server {
         if !allocation.is_live() {
             return Err(Refused::Drop(DropReason::RetransmissionPending));
         }
-        self.write_allocated(head, &identity.signature, slot)
+        self.write_allocated(head, &proved.signature, slot)
     }
 
     /// Counts the allocation against the quotas and gives it a place.
-    fn admit(&mut self, now: Now, head: &Head, identity: &Identity<'_>, wish: &Wish) -> Result<u32, Code> {
-        let username = &*identity.username;
+    fn admit(&mut self, now: Now, head: &Head, proved: &Proved<'_>, wish: &Wish) -> Result<u32, Code> {
         let options = &self.options;
-        let user = match identity.expires {
-            Some(_) => parse_time_limited(username, self.directory.separator()).map(|name| name.user),
-            None => None,
-        };
-        // A bare timestamp names nobody: such users are told apart by the whole name.
-        let user = user.filter(|user| !user.is_empty()).unwrap_or(username);
-        let admitted = self.shared.quotas.admit(user, head.from.client.ip(), &options.limits);
+        let claims = proved.claims();
+        let (limits, rate) = options.limits_of(claims.class);
+        let expiry = claims.expiry.unwrap_or(options.expiry);
+        let admitted = self.shared.quotas.admit(claims.user, head.from.client.ip(), &limits);
         let grant = admitted.map_err(|kind| {
             self.counters.quota_refusals.add(kind, 1);
             match kind {
                 QuotaKind::User | QuotaKind::Address => Code::AllocationQuotaReached,
-                QuotaKind::Total => Code::InsufficientCapacity,
+                QuotaKind::Total | QuotaKind::Cluster => Code::InsufficientCapacity,
             }
         })?;
         let answer = Answer {
             transaction_id: head.transaction_id,
-            lifetime: granted(options, wish.lifetime, identity.expires, now),
+            lifetime: granted(options, expiry, wish.lifetime, proved.expires, now),
             token: None,
             address_error: None,
         };
         let making = Making {
             fingerprint: head.fingerprint,
-            signature: identity.signature.clone(),
+            signature: proved.signature.clone(),
             ports: wish.ports,
             outstanding: 0,
             tries: TRIES_MAX,
         };
-        let rate = options.bandwidth.per_allocation;
         self.making += 1;
         Ok(self.allocations.insert(Allocation {
             five_tuple: head.from,
@@ -117,11 +109,15 @@ impl Server {
             to_peers: Traffic::default(),
             to_client: Traffic::default(),
             buckets: Buckets::new(rate, now.monotonic),
-            username: username.into(),
-            key: identity.key,
+            id: AllocationId::default(),
+            username: (&*proved.username).into(),
+            user_part: proved.user_part,
+            key_id: proved.key_id.clone(),
+            key: proved.key,
             grant,
-            credential_expires: identity.expires,
+            credential_expires: proved.expires,
             created: now.monotonic,
+            created_unix: now.unix,
             reserved_until: None,
             answer,
             making: Some(Box::new(making)),
@@ -130,9 +126,9 @@ impl Server {
 
     /// Asks for a relay socket of each family that is wished for. With two families one of them is enough
     /// (RFC 8656 §7.2).
-    fn open_relays(&mut self, slot: u32, identity: &Identity<'_>, wish: &Wish) -> Result<(), Code> {
+    fn open_relays(&mut self, slot: u32, proved: &Proved<'_>, wish: &Wish) -> Result<(), Code> {
         if let Some(token) = wish.token {
-            let reservation = self.shared.reservations.redeem(token, &identity.username);
+            let reservation = self.shared.reservations.redeem(token, &proved.username);
             let reservation = reservation.ok_or(Code::InsufficientCapacity)?;
             return self.open_at(slot, reservation.address, reservation.port);
         }

@@ -3,14 +3,15 @@
 use std::{collections::HashMap, num::NonZeroU32};
 
 use super::{
-    BindError, Code, FiveTuple, Instant, RelayId, Traffic,
+    AllocationId, BindError, Code, Expiry, FiveTuple, Instant, RelayId, Traffic,
     bandwidth::TokenBucket,
     five_tuple::ClientKey,
+    identity::UserPart,
     peers::{Channels, Family, Permissions},
     quota::Grant,
     response::Signature,
 };
-use crate::stun::TransactionId;
+use crate::{credentials::KeyId, stun::TransactionId};
 
 /// A long-term key (RFC 8489 §18.5.1), kept raw: an allocation's requests are minutes apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,15 +91,22 @@ pub(super) struct Allocation {
     pub(super) five_tuple: FiveTuple,
     /// How its Allocate was answered, to answer a retransmission alike.
     pub(super) answer: Answer,
+    /// Zero while it is being made.
+    pub(super) id: AllocationId,
     pub(super) username: Box<str>,
+    /// The secret its credential was made with.
+    pub(super) key_id: Option<KeyId>,
     /// What it counts against the quotas; given back when this is dropped.
     pub(super) grant: Grant,
     pub(super) created: Instant,
+    /// The same in seconds since the Unix epoch.
+    pub(super) created_unix: u64,
     /// The last second, since the Unix epoch, at which the credential is valid.
     pub(super) credential_expires: Option<u64>,
     /// Until when the port of `answer.token` waits.
     pub(super) reserved_until: Option<Instant>,
     pub(super) key: LongTermKey,
+    pub(super) user_part: UserPart,
 }
 
 /// What an Allocate success response says beside the addresses.
@@ -157,6 +165,11 @@ impl Allocation {
     /// The leg that uses a relay socket.
     pub(super) fn family_of(&self, id: RelayId) -> Option<Family> {
         Family::BOTH.into_iter().find(|&family| self.leg(family).is_some_and(|leg| leg.id() == id))
+    }
+
+    /// What the end of its credential means, where the server's general policy is `general`.
+    pub(super) fn expiry(&self, general: Expiry) -> Expiry {
+        self.user_part.claims(&self.username).expiry.unwrap_or(general)
     }
 
     /// When the last of its relays runs out.

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use super::{
     Code, DropReason, Event, Expiry, FiveTuple, Now, Output, Refusal, Request, Server, UserKey,
     allocation::LongTermKey,
+    identity::UserPart,
     nonce::{Features, NonceError},
     response::{Head, Refused, Signature},
 };
 use crate::{
-    credentials::{Candidate, CandidateKey, USERNAME_BYTES_MAX, Validity},
+    credentials::{Candidate, CandidateKey, Claims, KeyId, USERNAME_BYTES_MAX, Validity},
     stun::{self, Integrity, IntegrityKey, Message, attribute, long_term_key_md5, long_term_key_sha256},
 };
 
@@ -30,14 +31,34 @@ enum Algorithm {
 
 /// Who sent an authenticated request.
 #[derive(Debug)]
-pub(super) struct Identity<'m> {
+pub(super) struct Proved<'m> {
     pub(super) username: Cow<'m, str>,
+    pub(super) user_part: UserPart,
+    /// The secret the credential was made with; `None` if it does not end.
+    pub(super) key_id: Option<KeyId>,
     pub(super) key: LongTermKey,
     pub(super) signature: Signature,
     /// The last second at which the credential is valid; `None` if it does not end.
     pub(super) expires: Option<u64>,
     /// The slot of the client's allocation, live or being made.
     pub(super) slot: Option<u32>,
+}
+
+impl Proved<'_> {
+    /// What the username says.
+    pub(super) fn claims(&self) -> Claims<'_> {
+        self.user_part.claims(&self.username)
+    }
+}
+
+/// What a message was found to be signed with.
+struct Proof {
+    key: LongTermKey,
+    /// The same, ready for use.
+    integrity_key: IntegrityKey,
+    expires: Option<u64>,
+    key_id: Option<KeyId>,
+    user_part: UserPart,
 }
 
 /// Why a request's credentials are not accepted.
@@ -67,9 +88,9 @@ impl Server {
         head: &Head,
         message: &Message<'m>,
         found: Option<&Option<UserKey>>,
-    ) -> Result<Identity<'m>, Result<usize, Refused>> {
+    ) -> Result<Proved<'m>, Result<usize, Refused>> {
         match self.identify(now, head, message, found) {
-            Ok(identity) => Ok(identity),
+            Ok(proved) => Ok(proved),
             Err(Rejection::Challenge) => Err(self.challenge(now, head, Code::Unauthenticated)),
             Err(Rejection::LookUp(username)) => Err(Err(self.look_up(now, head, message, &username))),
             Err(Rejection::Refused(refusal, username)) => Err(self.refuse(now, head, refusal, username)),
@@ -82,16 +103,17 @@ impl Server {
         head: &Head,
         message: &Message<'m>,
         found: Option<&Option<UserKey>>,
-    ) -> Result<Identity<'m>, Rejection<'m>> {
+    ) -> Result<Proved<'m>, Rejection<'m>> {
         let integrity = message.integrity();
         if integrity == Integrity::None {
             return Err(Rejection::Challenge);
         }
         let claim = self.claim(message)?;
         let slot = self.allocations.find(&head.from);
-        let proved = self.prove(now, head, message, &claim, slot, found);
-        let (key, expires, integrity_key) = match proved {
-            Ok(proved) => proved,
+        let proof = self.prove(now, message, &claim, slot, found);
+        let proof = proof.and_then(|proof| self.unless_over(now, head, &claim, proof).map_err(Some));
+        let Proof { key, integrity_key, expires, key_id, user_part } = match proof {
+            Ok(proof) => proof,
             Err(None) => {
                 // A look-up is kept for the client, so that a nonce of ours must come first.
                 self.check_nonce(now, head.from, &claim)?;
@@ -101,7 +123,7 @@ impl Server {
         };
         self.check_nonce(now, head.from, &claim)?;
         let signature = Signature { key: integrity_key, sha256: claim.explicit };
-        Ok(Identity { username: claim.username, key, signature, expires, slot })
+        Ok(Proved { username: claim.username, user_part, key_id, key, signature, expires, slot })
     }
 
     /// The attributes that must be there, and whether the password algorithm was bid down.
@@ -136,34 +158,32 @@ impl Server {
     fn prove(
         &self,
         now: Now,
-        head: &Head,
         message: &Message<'_>,
         claim: &Claim<'_>,
         slot: Option<u32>,
         found: Option<&Option<UserKey>>,
-    ) -> Result<(LongTermKey, Option<u64>, IntegrityKey), Option<Refusal>> {
-        if let Some((key, expires)) = self.kept_key(claim, slot)
-            && let Some(integrity_key) = proves(&key, message)
-        {
-            let is_over = expires.is_some_and(|expires| expires < now.unix);
-            if is_over && self.options.expiry != Expiry::Allocate && head.request == Request::Refresh {
-                return Err(Some(Refusal::Expired));
-            }
-            return Ok((key, expires, integrity_key));
+    ) -> Result<Proof, Option<Refusal>> {
+        if let Some(proof) = self.prove_by_kept_key(message, claim, slot) {
+            return Ok(proof);
         }
         let candidates = self.directory.candidates(&claim.username, now.unix);
         for candidate in candidates.iter() {
             if let Some(key) = self.long_term_key(claim, &candidate)
                 && let Some(integrity_key) = proves(&key, message)
             {
-                return Ok((key, candidate.expires, integrity_key));
+                let (expires, key_id) = (candidate.expires, candidate.key_id.cloned());
+                let user_part = match (expires, candidates.validity()) {
+                    (Some(_), Validity::Valid(name)) => UserPart::of(&claim.username, name.user),
+                    (Some(_) | None, _) => UserPart::WHOLE,
+                };
+                return Ok(Proof { key, integrity_key, expires, key_id, user_part });
             }
         }
         match (found, candidates.validity()) {
             (Some(Some(user)), _) => {
                 let key = self.found_key(claim, user).ok_or(Some(Refusal::WrongPassword))?;
                 let integrity_key = proves(&key, message).ok_or(Some(Refusal::WrongPassword))?;
-                Ok((key, None, integrity_key))
+                Ok(Proof { key, integrity_key, expires: None, key_id: None, user_part: UserPart::WHOLE })
             }
             (None, Validity::NotTimeLimited) if candidates.is_unknown() && self.options.external_users => {
                 Err(None)
@@ -174,15 +194,40 @@ impl Server {
         }
     }
 
-    /// The key of the client's allocation, if it is this user's and made with this algorithm.
-    fn kept_key(&self, claim: &Claim<'_>, slot: Option<u32>) -> Option<(LongTermKey, Option<u64>)> {
+    /// Whether a credential that was proved may still be used for this request.
+    fn unless_over(&self, now: Now, head: &Head, claim: &Claim<'_>, proof: Proof) -> Result<Proof, Refusal> {
+        let Some(expires) = proof.expires else { return Ok(proof) };
+        let claims = proof.user_part.claims(&claim.username);
+        let expiry = claims.expiry.unwrap_or(self.options.expiry);
+        if expires < now.unix && expiry != Expiry::Allocate && head.request == Request::Refresh {
+            return Err(Refusal::Expired);
+        }
+        let hit = self.revocations.hit(&claim.username, &claims, proof.key_id.as_ref(), expires, now.unix);
+        if hit.is_some() { Err(Refusal::Revoked) } else { Ok(proof) }
+    }
+
+    /// Tries the key of the client's allocation, if it is this user's and made with this algorithm.
+    fn prove_by_kept_key(
+        &self,
+        message: &Message<'_>,
+        claim: &Claim<'_>,
+        slot: Option<u32>,
+    ) -> Option<Proof> {
         let allocation = self.allocations.get(slot?)?;
         let same_algorithm = match allocation.key {
             LongTermKey::Md5(_) => claim.algorithm == Algorithm::Md5,
             LongTermKey::Sha256(_) => claim.algorithm == Algorithm::Sha256,
         };
-        let same = same_algorithm && *allocation.username == *claim.username;
-        same.then_some((allocation.key, allocation.credential_expires))
+        if !same_algorithm || *allocation.username != *claim.username {
+            return None;
+        }
+        Some(Proof {
+            key: allocation.key,
+            integrity_key: proves(&allocation.key, message)?,
+            expires: allocation.credential_expires,
+            key_id: allocation.key_id.clone(),
+            user_part: allocation.user_part,
+        })
     }
 
     fn long_term_key(&self, claim: &Claim<'_>, candidate: &Candidate<'_, '_>) -> Option<LongTermKey> {
@@ -227,9 +272,11 @@ impl Server {
         let code = match refusal {
             Refusal::Incomplete | Refusal::AlgorithmMismatch => Code::BadRequest,
             Refusal::StaleNonce | Refusal::ForeignNonce => Code::StaleNonce,
-            Refusal::WrongRealm | Refusal::UnknownUser | Refusal::Expired | Refusal::WrongPassword => {
-                Code::Unauthenticated
-            }
+            Refusal::WrongRealm
+            | Refusal::UnknownUser
+            | Refusal::Expired
+            | Refusal::Revoked
+            | Refusal::WrongPassword => Code::Unauthenticated,
             Refusal::OtherUser => Code::WrongCredentials,
         };
         let answer = self.challenge(now, head, code);

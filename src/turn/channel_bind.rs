@@ -2,7 +2,7 @@
 
 use super::{
     Code, Event, Now, Output, Server,
-    authentication::Identity,
+    authentication::Proved,
     create_permission::{LegalPeer, drop_expired_permissions},
     peers::{Channel, ChannelConflict, PeerIp},
     response::{Head, Refused},
@@ -18,7 +18,7 @@ impl Server {
         now: Now,
         head: &Head,
         message: &Message<'_>,
-        identity: &Identity<'_>,
+        proved: &Proved<'_>,
         slot: u32,
     ) -> Result<usize, Refused> {
         let number = message.find(attribute::CHANNEL_NUMBER).map(stun::channel_number);
@@ -41,7 +41,7 @@ impl Server {
         let legal = self.judge_counted(peer.ip())?;
         self.check_room(now, slot, is_new, ip)?;
         self.bind(now, slot, number, peer.port(), legal);
-        self.write_success(head, Some(&identity.signature), |_| Ok(()))
+        self.write_success(head, Some(&proved.signature), |_| Ok(()))
     }
 
     /// Whether one more channel, and the permission that goes with it, are within the limits: 508.

@@ -126,12 +126,15 @@ pub enum QuotaKind {
     Address,
     /// [`Limits::allocations_total`](super::Limits).
     Total,
+    /// [`Limits::allocations_cluster`](super::Limits).
+    Cluster,
 }
 
 labels!(QuotaKind {
     User => "user",
     Address => "address",
     Total => "total",
+    Cluster => "cluster",
 });
 
 /// Counters of one [`Server`](super::Server).
@@ -160,7 +163,7 @@ pub struct Counters {
     /// Peers refused, by the rule that denies them.
     pub peers_denied: Tally<RuleClass, { RuleClass::ALL.len() }>,
     /// Allocations refused for a quota.
-    pub quota_refusals: Tally<QuotaKind, 3>,
+    pub quota_refusals: Tally<QuotaKind, { QuotaKind::ALL.len() }>,
     /// Relay sockets that could not be bound.
     pub binds_failed: Tally<BindError, { BindError::ALL.len() }>,
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{
     Code, Now, Rule, Server, Verdict,
     allocation::Allocation,
-    authentication::Identity,
+    authentication::Proved,
     peers::{Family, PeerIp, Permission},
     response::{Head, Refused},
 };
@@ -29,7 +29,7 @@ impl Server {
         now: Now,
         head: &Head,
         message: &Message<'_>,
-        identity: &Identity<'_>,
+        proved: &Proved<'_>,
         slot: u32,
     ) -> Result<usize, Refused> {
         let most = usize::from(self.options.limits.permissions_per_allocation);
@@ -45,7 +45,7 @@ impl Server {
         for (_, peer) in legal {
             self.permit(now, slot, peer);
         }
-        self.write_success(head, Some(&identity.signature), |_| Ok(()))
+        self.write_success(head, Some(&proved.signature), |_| Ok(()))
     }
 
     /// The addresses that are named, each once, if there are any and each of them is well formed (400), of a family

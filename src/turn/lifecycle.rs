@@ -54,7 +54,7 @@ impl Server {
         let Some(allocation) = self.allocations.get(slot) else { return };
         let is_over = |expires: Instant| expires <= now.monotonic;
         if is_over(allocation.last_expiry()) {
-            let is_strict = self.options.expiry == Expiry::Strict;
+            let is_strict = allocation.expiry(self.options.expiry) == Expiry::Strict;
             let credential_is_over = allocation.credential_expires.is_some_and(|expires| expires <= now.unix);
             let reason = if is_strict && credential_is_over {
                 CloseReason::CredentialExpired
@@ -114,7 +114,10 @@ impl Server {
     }
 
     fn tell_closed(&mut self, now: Now, allocation: Allocation, reason: CloseReason) {
-        let Allocation { five_tuple, username, to_peers, to_client, created, .. } = allocation;
+        self.ids.remove(&allocation.id);
+        self.uncount_key(allocation.key_id.as_ref());
+        let identity = allocation.identity();
+        let Allocation { id, five_tuple, username, to_peers, to_client, created, .. } = allocation;
         self.counters.allocations.subtract(five_tuple.transport, 1);
         self.counters.closed.add(reason, 1);
         self.counters.permissions -= allocation.permissions.len() as u64;
@@ -126,9 +129,14 @@ impl Server {
             to_client_datagrams: to_client.datagrams,
             seconds: now.monotonic.since(created).as_secs(),
         };
-        self.outputs.push_back(Output::Event(Event::Closed { five_tuple, username, reason, summary }));
+        let started_unix = allocation.created_unix;
+        let event = Event::Closed { id, five_tuple, username, identity, started_unix, reason, summary };
+        self.outputs.push_back(Output::Event(event));
         let by_force = match reason {
-            CloseReason::CredentialExpired | CloseReason::Shutdown => true,
+            CloseReason::CredentialExpired
+            | CloseReason::Revoked
+            | CloseReason::Closed
+            | CloseReason::Shutdown => true,
             CloseReason::Expired | CloseReason::Refreshed | CloseReason::ClientClosed => false,
         };
         if by_force && five_tuple.is_stream() {

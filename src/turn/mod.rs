@@ -14,10 +14,13 @@ mod channel_bind;
 mod client_data;
 mod counters;
 mod create_permission;
+mod elsewhere;
 mod five_tuple;
+mod identity;
 mod invariants;
 pub(crate) mod label;
 mod lifecycle;
+mod list;
 mod look_up;
 mod nonce;
 mod options;
@@ -35,6 +38,7 @@ mod reload;
 mod requests;
 mod reservations;
 mod response;
+mod revoke;
 mod server;
 mod time;
 mod timers;
@@ -43,18 +47,21 @@ pub use answer_rate::AnswerRate;
 pub use bandwidth::{BURST_BYTES_MIN, BudgetLease, TokenBucket, TotalBudget};
 pub use counters::{Code, Counters, QuotaKind, Request, Responses, Traffic};
 pub use five_tuple::{FiveTuple, ListenerId, Transport};
+pub use identity::{AllocationId, Identity};
 pub use label::{Label, Tally};
+pub use list::{LIST_MAX, ListPage, ListQuery, Listed};
 pub use nonce::{Features, Nonce, NonceError, NonceKey};
-pub use options::{Bandwidth, Lifetimes, Limits, Options, Random, RelayAddress};
+pub use options::{Bandwidth, Lifetimes, Limits, Options, QuotaClass, Random, RelayAddress};
 pub use outcome::{
     AllocationSummary, BindError, ClientOutcome, CloseReason, Datagrams, DropReason, Event, IcmpError,
     LookUpId, Output, PeerOutcome, Prefix, Refusal, RelayId,
 };
 pub use policy::{PeerPolicy, Rule, RuleClass, Verdict, canonical};
 pub use ports::{Parity, Ports};
-pub use quota::{Grant, Quotas};
+pub use quota::{CHANGES_MAX, Grant, Quotas};
 pub use registry::Entry;
 pub use reservations::Reservations;
+pub use revoke::Cut;
 pub use server::{Server, Setup, Shared, UserKey};
 pub use time::{Instant, Now};
 

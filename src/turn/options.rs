@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -73,6 +74,8 @@ pub struct Limits {
     pub allocations_per_address: Option<u32>,
     /// Allocations in all; more are answered 508.
     pub allocations_total: Option<u32>,
+    /// Allocations of this and all other nodes together; more are answered 508.
+    pub allocations_cluster: Option<u32>,
     /// Permissions of one allocation; more are answered 508.
     pub permissions_per_allocation: u16,
     /// Channel bindings of one allocation; more are answered 508.
@@ -87,11 +90,23 @@ impl Default for Limits {
             allocations_per_user: None,
             allocations_per_address: None,
             allocations_total: None,
+            allocations_cluster: None,
             permissions_per_allocation: 256,
             channels_per_allocation: 256,
             unauthenticated_answers_per_second: 100,
         }
     }
+}
+
+/// Limits of their own for those whose username claims the class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaClass {
+    /// See [`Claims::class`](crate::credentials::Claims::class).
+    pub name: Box<str>,
+    /// Instead of [`Limits::allocations_per_user`]. `None` is unlimited.
+    pub allocations_per_user: Option<u32>,
+    /// Instead of [`Bandwidth::per_allocation`]. `None` is unlimited.
+    pub bandwidth_per_allocation: Option<u64>,
 }
 
 /// Everything the core needs to know. Cheap to clone; replaced as a whole on reload.
@@ -111,11 +126,27 @@ pub struct Options {
     pub limits: Limits,
     /// See [`Bandwidth`].
     pub bandwidth: Bandwidth,
-    /// See [`Expiry`].
+    /// Limits of those who claim a class; a class that is not among these is as good as none.
+    pub classes: Arc<[QuotaClass]>,
+    /// For those whose username does not say otherwise. See [`Expiry`].
     pub expiry: Expiry,
     /// Ask for users that the directory does not know with [`Output::LookUp`](super::Output). Off by default:
     /// unknown users are answered 401 at once.
     pub external_users: bool,
     /// Accept channel numbers 0x5000–0x7FFF, which RFC 5766 allowed and RFC 8656 §12 does not.
     pub legacy_channel_numbers: bool,
+}
+
+impl Options {
+    /// The limits of an allocation: those of its class, or the general ones.
+    pub(super) fn limits_of(&self, class: Option<&str>) -> (Limits, Option<u64>) {
+        let class = class.and_then(|name| self.classes.iter().find(|class| *class.name == *name));
+        match class {
+            Some(QuotaClass { allocations_per_user, bandwidth_per_allocation, .. }) => (
+                Limits { allocations_per_user: *allocations_per_user, ..self.limits },
+                *bandwidth_per_allocation,
+            ),
+            None => (self.limits, self.bandwidth.per_allocation),
+        }
+    }
 }

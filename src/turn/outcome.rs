@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use super::{FiveTuple, Transport, label::labels};
+use super::{AllocationId, FiveTuple, Identity, Transport, label::labels};
 
 /// Names a relay socket. The driver keeps its sockets in a table by this index.
 ///
@@ -200,6 +200,10 @@ pub enum CloseReason {
     ClientClosed,
     /// Its credential expired (strict expiry).
     CredentialExpired,
+    /// Its credential was revoked.
+    Revoked,
+    /// An operator ended it.
+    Closed,
     /// The server is shutting down.
     Shutdown,
 }
@@ -209,6 +213,8 @@ labels!(CloseReason {
     Refreshed => "refreshed",
     ClientClosed => "client_closed",
     CredentialExpired => "credential_expired",
+    Revoked => "revoked",
+    Closed => "closed",
     Shutdown => "shutdown",
 });
 
@@ -229,6 +235,8 @@ pub enum Refusal {
     UnknownUser,
     /// A time-limited username whose time is over: 401.
     Expired,
+    /// A time-limited username that was revoked: 401.
+    Revoked,
     /// Integrity that no secret or password explains: 401.
     WrongPassword,
     /// Another user than the one who made the allocation: 441.
@@ -243,6 +251,7 @@ labels!(Refusal {
     WrongRealm => "wrong_realm",
     UnknownUser => "unknown_user",
     Expired => "expired",
+    Revoked => "revoked",
     WrongPassword => "wrong_password",
     OtherUser => "other_user",
 });
@@ -268,10 +277,14 @@ pub struct AllocationSummary {
 pub enum Event {
     /// An allocation was made.
     Created {
+        /// Names it.
+        id: AllocationId,
         /// Whose.
         five_tuple: FiveTuple,
         /// The username it was made with.
         username: Box<str>,
+        /// Who that is.
+        identity: Identity,
         /// What the client was told.
         relayed: Vec<SocketAddr>,
         /// In seconds.
@@ -286,10 +299,16 @@ pub enum Event {
     },
     /// An allocation ended, and with it all its channels, of which nothing more is told.
     Closed {
+        /// Names it.
+        id: AllocationId,
         /// Whose.
         five_tuple: FiveTuple,
         /// The username it was made with.
         username: Box<str>,
+        /// Who that is.
+        identity: Identity,
+        /// When it was made, in seconds since the Unix epoch.
+        started_unix: u64,
         /// Why.
         reason: CloseReason,
         /// What it did.

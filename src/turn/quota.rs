@@ -1,19 +1,22 @@
 //! How many allocations there are, for whom.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     fmt,
     hash::Hash,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Limits, QuotaKind};
+use super::{Limits, QuotaKind, elsewhere::Elsewhere};
 
 /// A table is given back to the system when less than an eighth of it is left in use.
 const SHRINK_CAPACITY_MIN: usize = 1024;
+/// The most users whose changes wait to be taken; changes of further ones are only seen by [`Quotas::all_users`].
+pub const CHANGES_MAX: usize = 1_000_000;
 
-/// The allocations of the whole process, counted by user, by client address and in all.
+/// The allocations of the whole process, counted by user, by client address and in all; and those of other nodes, as
+/// far as they have been told.
 ///
 /// Exact across shards: one lock, taken when an allocation is made and when it ends, never for a packet.
 #[derive(Clone, Default)]
@@ -26,6 +29,9 @@ struct Tables {
     users: HashMap<Arc<str>, u32>,
     addresses: HashMap<AddressKey, u32>,
     total: u32,
+    /// `None`: nobody wants to know.
+    changed: Option<BTreeSet<Arc<str>>>,
+    elsewhere: Elsewhere,
 }
 
 /// An IPv4 address, or the /64 of an IPv6 address: what one customer usually has.
@@ -46,13 +52,16 @@ impl Quotas {
     /// that one set later finds what is there.
     ///
     /// # Errors
-    /// Which limit is reached: 486 for the user's and the address's, 508 for the total. Nothing is counted then.
+    /// Which limit is reached: 486 for the user's and the address's, 508 for the total and the cluster's. Nothing is
+    /// counted then.
     pub fn admit(&self, user: &str, ip: IpAddr, limits: &Limits) -> Result<Grant, QuotaKind> {
         let address = AddressKey::of(ip);
         let mut guard = self.lock();
         let tables = &mut *guard;
+        let elsewhere = &tables.elsewhere;
         let known = tables.users.get_key_value(user);
-        if is_reached(known.map_or(0, |(_, count)| *count), limits.allocations_per_user) {
+        let of_user = known.map_or(0, |(_, count)| *count);
+        if elsewhere.is_reached(of_user, limits.allocations_per_user, |all| all.of_user(user)) {
             return Err(QuotaKind::User);
         }
         let from_address = tables.addresses.get(&address).copied().unwrap_or(0);
@@ -62,10 +71,14 @@ impl Quotas {
         if is_reached(tables.total, limits.allocations_total) {
             return Err(QuotaKind::Total);
         }
+        if elsewhere.is_reached(tables.total, limits.allocations_cluster, Elsewhere::total) {
+            return Err(QuotaKind::Cluster);
+        }
         let user: Arc<str> = known.map_or_else(|| user.into(), |(name, _)| Arc::clone(name));
         *tables.users.entry(Arc::clone(&user)).or_default() += 1;
         *tables.addresses.entry(address).or_default() += 1;
         tables.total += 1;
+        tables.note_change(&user);
         drop(guard);
         Ok(Grant { tables: Arc::clone(&self.tables), user, address })
     }
@@ -88,8 +101,76 @@ impl Quotas {
         self.lock().addresses.get(&AddressKey::of(ip)).copied().unwrap_or(0)
     }
 
+    /// Begins to remember whose count changes, for [`Quotas::take_changes`], or stops it. Off by default.
+    pub fn track(&self, wanted: bool) {
+        let mut tables = self.lock();
+        if wanted != tables.changed.is_some() {
+            tables.changed = wanted.then(BTreeSet::new);
+        }
+    }
+
+    /// The users whose number of allocations changed since the last call, with the number now; at most
+    /// [`CHANGES_MAX`]. Empty unless [tracked](Quotas::track).
+    #[must_use]
+    pub fn take_changes(&self) -> Vec<(Arc<str>, u32)> {
+        let mut tables = self.lock();
+        let Some(changed) = tables.changed.as_mut().map(std::mem::take) else { return Vec::new() };
+        let now = |user: Arc<str>| {
+            let count = tables.users.get(&user).copied().unwrap_or(0);
+            (user, count)
+        };
+        changed.into_iter().map(now).collect()
+    }
+
+    /// Every user with allocations here, and how many.
+    #[must_use]
+    pub fn all_users(&self) -> Vec<(Arc<str>, u32)> {
+        let tables = self.lock();
+        let mut all: Vec<_> = tables.users.iter().map(|(user, count)| (Arc::clone(user), *count)).collect();
+        drop(tables);
+        all.sort_unstable();
+        all
+    }
+
+    /// Takes over how many allocations `user` has on another node.
+    pub fn set_elsewhere(&self, node: &str, user: &str, count: u32) {
+        self.lock().elsewhere.set(node, user, count);
+    }
+
+    /// Takes over how many allocations another node has in all.
+    pub fn set_elsewhere_total(&self, node: &str, count: u32) {
+        self.lock().elsewhere.set_total(node, count);
+    }
+
+    /// Forgets all that is known of a node: it is gone.
+    pub fn forget_node(&self, node: &str) {
+        self.lock().elsewhere.forget(node);
+    }
+
+    /// Divides the limits of users and of the cluster, while other nodes can't be counted: with more than 1, only what
+    /// is here counts, against the limit divided by that, but at least 1. Default 1.
+    pub fn set_share(&self, divisor: u32) {
+        self.lock().elsewhere.set_share(divisor);
+    }
+
+    /// Allocations of `user` on other nodes.
+    #[must_use]
+    pub fn of_user_elsewhere(&self, user: &str) -> u32 {
+        self.lock().elsewhere.of_user(user)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         lock(&self.tables)
+    }
+}
+
+impl Tables {
+    fn note_change(&mut self, user: &Arc<str>) {
+        if let Some(changed) = &mut self.changed
+            && (changed.len() < CHANGES_MAX || changed.contains(user))
+        {
+            changed.insert(Arc::clone(user));
+        }
     }
 }
 
@@ -114,6 +195,10 @@ impl Grant {
         &self.user
     }
 
+    pub(super) fn shared_user(&self) -> &Arc<str> {
+        &self.user
+    }
+
     /// Gives the allocation back, as dropping does.
     pub fn release(self) {}
 }
@@ -125,6 +210,7 @@ impl Drop for Grant {
         decrease(&mut tables.addresses, self.address);
         debug_assert!(tables.total > 0, "more grants are dropped than were given");
         tables.total = tables.total.saturating_sub(1);
+        tables.note_change(&self.user);
     }
 }
 
@@ -248,6 +334,50 @@ mod tests {
             quotas.admit("a", ip("192.0.2.1"), &limits(Some(1), None, None)).unwrap_err(),
             QuotaKind::User
         );
+    }
+
+    #[test]
+    fn what_other_nodes_hold_counts_against_a_user_and_the_cluster() {
+        let quotas = Quotas::new();
+        let limits = Limits { allocations_cluster: Some(10), ..limits(Some(3), None, None) };
+        quotas.set_elsewhere("b", "a", 2);
+        quotas.set_elsewhere_total("b", 8);
+        let _a = quotas.admit("a", ip("192.0.2.1"), &limits).unwrap();
+        assert_eq!(quotas.admit("a", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::User);
+        let _b = quotas.admit("b", ip("192.0.2.1"), &limits).unwrap();
+        assert_eq!(quotas.admit("b", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::Cluster);
+
+        quotas.forget_node("b");
+        let _c = quotas.admit("a", ip("192.0.2.1"), &limits).unwrap();
+        quotas.set_share(4);
+        assert_eq!(quotas.admit("a", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::User);
+        assert_eq!(quotas.admit("c", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::Cluster);
+        quotas.set_share(1);
+        assert!(quotas.admit("a", ip("192.0.2.1"), &limits).is_ok());
+    }
+
+    #[test]
+    fn changes_are_told_once_and_only_if_somebody_asks() {
+        let quotas = Quotas::new();
+        let admit = |user: &str| quotas.admit(user, ip("192.0.2.1"), &Limits::default()).unwrap();
+        let seen = |list: Vec<(Arc<str>, u32)>| -> Vec<(String, u32)> {
+            list.into_iter().map(|(user, count)| (user.to_string(), count)).collect()
+        };
+        let before = admit("z");
+        assert_eq!(quotas.take_changes(), []);
+
+        quotas.track(true);
+        quotas.track(true);
+        let (_a, b, _c) = (admit("b"), admit("a"), admit("b"));
+        assert_eq!(seen(quotas.take_changes()), [("a".into(), 1), ("b".into(), 2)]);
+        assert_eq!(quotas.take_changes(), []);
+
+        drop((before, b));
+        assert_eq!(seen(quotas.take_changes()), [("a".into(), 0), ("z".into(), 0)]);
+        assert_eq!(seen(quotas.all_users()), [("b".into(), 2)]);
+        quotas.track(false);
+        drop(admit("a"));
+        assert_eq!(quotas.take_changes(), []);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     CloseReason, Code, Event, Expiry, Now, Options, Output, Server,
-    authentication::Identity,
+    authentication::Proved,
     peers::Family,
     response::{Head, Refused},
 };
@@ -17,7 +17,7 @@ impl Server {
         now: Now,
         head: &Head,
         message: &Message<'_>,
-        identity: &Identity<'_>,
+        proved: &Proved<'_>,
         slot: u32,
     ) -> Result<usize, Refused> {
         let wished = lifetime_wished(message)?;
@@ -33,8 +33,9 @@ impl Server {
         if family.is_some_and(|family| allocation.leg(family).is_none()) {
             return Err(Code::PeerAddressFamilyMismatch.into());
         }
-        let expires = allocation.credential_expires;
-        let lifetime = if wished == Some(0) { 0 } else { granted(&self.options, wished, expires, now) };
+        let (expires, expiry) = (allocation.credential_expires, allocation.expiry(self.options.expiry));
+        let lifetime =
+            if wished == Some(0) { 0 } else { granted(&self.options, expiry, wished, expires, now) };
         if lifetime == 0 {
             match family {
                 Some(family) => self.close_family(now, slot, family, CloseReason::Refreshed),
@@ -51,9 +52,7 @@ impl Server {
             self.arm(slot);
             self.outputs.push_back(Output::Event(Event::Refreshed { five_tuple, lifetime }));
         }
-        self.write_success(head, Some(&identity.signature), |writer| {
-            writer.u32(attribute::LIFETIME, lifetime)
-        })
+        self.write_success(head, Some(&proved.signature), |writer| writer.u32(attribute::LIFETIME, lifetime))
     }
 }
 
@@ -66,6 +65,7 @@ pub(super) fn lifetime_wished(message: &Message<'_>) -> Result<Option<u32>, Code
 /// [`Expiry::Strict`] no longer than the credential.
 pub(super) fn granted(
     options: &Options,
+    expiry: Expiry,
     wished: Option<u32>,
     credential_expires: Option<u64>,
     now: Now,
@@ -74,7 +74,7 @@ pub(super) fn granted(
     let least = seconds(options.lifetimes.allocation_default);
     let most = seconds(options.lifetimes.allocation_max).max(1);
     let lifetime = wished.unwrap_or(least).max(least).min(most);
-    match (options.expiry, credential_expires) {
+    match (expiry, credential_expires) {
         (Expiry::Strict, Some(expires)) => {
             lifetime.min(u32::try_from(expires.saturating_sub(now.unix)).unwrap_or(u32::MAX).max(1))
         }

@@ -174,8 +174,13 @@ impl Server {
         for leg in allocation.legs.iter_mut().flatten() {
             leg.expires = until;
         }
+        self.last_id.0 += 1;
+        allocation.id = self.last_id;
+        let key_id = allocation.key_id.clone();
+        self.ids.insert(self.last_id, slot);
         self.counters.allocations.add(allocation.five_tuple.transport, 1);
         self.counters.created.add(allocation.five_tuple.transport, 1);
+        self.count_key(key_id);
         self.arm(slot);
     }
 
@@ -198,8 +203,10 @@ impl Server {
         let Some(allocation) = self.allocations.get(slot) else { return };
         let relays = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id()));
         self.outputs.push_back(Output::Event(Event::Created {
+            id: allocation.id,
             five_tuple: allocation.five_tuple,
             username: allocation.username.clone(),
+            identity: allocation.identity(),
             relayed: relays.map(|relay| relay.relayed()).collect(),
             lifetime: allocation.answer.lifetime,
         }));

@@ -11,7 +11,8 @@ use super::{
 use crate::credentials::Directory;
 
 impl Server {
-    /// Takes over new users and secrets. Live allocations go on; those of users who are gone until they expire.
+    /// Takes over new users and secrets. Live allocations go on, also those of users and
+    /// secrets that are gone.
     pub fn set_directory(&mut self, directory: Arc<Directory>) {
         self.directory = directory;
     }
@@ -48,9 +49,10 @@ impl Server {
         judged.sort_unstable_by_key(|&(ip, _)| ip);
         let find =
             |ip| judged.binary_search_by_key(&ip, |&(ip, _)| ip).ok().and_then(|place| judged.get(place));
-        let rate = self.options.bandwidth.per_allocation;
-        let strict = self.options.expiry == Expiry::Strict;
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
+        let claims = allocation.user_part.claims(&allocation.username);
+        let (_, rate) = self.options.limits_of(claims.class);
+        let strict = claims.expiry.unwrap_or(self.options.expiry) == Expiry::Strict;
         let before = allocation.permissions.len();
         allocation.permissions.retain(|permission: &mut Permission| match find(permission.ip) {
             Some((_, legal)) => {

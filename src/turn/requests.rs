@@ -2,7 +2,7 @@
 
 use super::{
     Code, DropReason, Event, Now, Output, Refusal, Request, Server, UserKey,
-    authentication::Identity,
+    authentication::Proved,
     response::{self, Closing, Head, Refused, Signature},
 };
 use crate::stun::{BufferTooSmall, Message, Writer, attribute};
@@ -24,12 +24,12 @@ impl Server {
         if let Some(slot) = self.allocations.find(&head.from) {
             self.settle(now, slot);
         }
-        let identity = match self.authenticate(now, head, message, found) {
-            Ok(identity) => identity,
+        let proved = match self.authenticate(now, head, message, found) {
+            Ok(proved) => proved,
             Err(answered) => return answered,
         };
-        let answer = self.handle_authenticated(now, head, message, &identity);
-        self.answer_refusal(head, answer, Some(&identity.signature))
+        let answer = self.handle_authenticated(now, head, message, &proved);
+        self.answer_refusal(head, answer, Some(&proved.signature))
     }
 
     fn handle_authenticated(
@@ -37,46 +37,53 @@ impl Server {
         now: Now,
         head: &Head,
         message: &Message<'_>,
-        identity: &Identity<'_>,
+        proved: &Proved<'_>,
     ) -> Result<usize, Refused> {
-        if let Some(allocation) = identity.slot.and_then(|slot| self.allocations.get_mut(slot)) {
-            if *allocation.username != *identity.username {
+        if let Some(allocation) = proved.slot.and_then(|slot| self.allocations.get_mut(slot)) {
+            if *allocation.username != *proved.username {
                 self.counters.refusals.add(Refusal::OtherUser, 1);
                 self.outputs.push_back(Output::Event(Event::AuthenticationFailed {
                     five_tuple: head.from,
-                    username: Some((&*identity.username).into()),
+                    username: Some((&*proved.username).into()),
                     reason: Refusal::OtherUser,
                 }));
                 return Err(Code::WrongCredentials.into());
             }
             // A new password, or another algorithm: the next request is checked against it first.
-            allocation.key = identity.key;
+            allocation.key = proved.key;
+            if allocation.key_id != proved.key_id {
+                let before = std::mem::replace(&mut allocation.key_id, proved.key_id.clone());
+                if allocation.is_live() {
+                    self.uncount_key(before.as_ref());
+                    self.count_key(proved.key_id.clone());
+                }
+            }
         }
         let unknown = message.unknown_required(|found| is_known(head.request, found));
         if !unknown.is_empty() {
             return Err(Refused::Unknown(unknown));
         }
         match head.request {
-            Request::Binding | Request::Allocate => self.handle_allocate(now, head, message, identity),
+            Request::Binding | Request::Allocate => self.handle_allocate(now, head, message, proved),
             Request::Refresh => {
-                let slot = self.live(identity)?;
-                self.handle_refresh(now, head, message, identity, slot)
+                let slot = self.live(proved)?;
+                self.handle_refresh(now, head, message, proved, slot)
             }
             Request::CreatePermission => {
-                let slot = self.live(identity)?;
-                self.handle_create_permission(now, head, message, identity, slot)
+                let slot = self.live(proved)?;
+                self.handle_create_permission(now, head, message, proved, slot)
             }
             Request::ChannelBind => {
-                let slot = self.live(identity)?;
-                self.handle_channel_bind(now, head, message, identity, slot)
+                let slot = self.live(proved)?;
+                self.handle_channel_bind(now, head, message, proved, slot)
             }
         }
     }
 
     /// The slot of the client's live allocation.
-    fn live(&self, identity: &Identity<'_>) -> Result<u32, Refused> {
+    fn live(&self, proved: &Proved<'_>) -> Result<u32, Refused> {
         let live = |slot: &u32| self.allocations.get(*slot).is_some_and(|allocation| allocation.is_live());
-        identity.slot.filter(live).ok_or(Refused::Code(Code::AllocationMismatch))
+        proved.slot.filter(live).ok_or(Refused::Code(Code::AllocationMismatch))
     }
 
     /// Writes the error response that a refusal with a code calls for.

@@ -1,14 +1,14 @@
 //! The relay core: its state, and what comes in.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use super::{
-    AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey, Now, Options,
-    Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    AllocationId, AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey,
+    Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
     allocation::Allocations,
     look_up::LookUps,
     relays::Relays,
@@ -16,7 +16,7 @@ use super::{
     timers::Timers,
 };
 use crate::{
-    credentials::Directory,
+    credentials::{Directory, KeyId, Revocations},
     stun::{self, Class, Kind, Message, Method, ParseError},
 };
 
@@ -47,6 +47,8 @@ pub struct Setup {
     pub options: Arc<Options>,
     /// Who may use it. Its realm is that of the options.
     pub directory: Arc<Directory>,
+    /// Whose credentials are good no longer; replaced by [`Server::set_revocations`].
+    pub revocations: Arc<Revocations>,
     /// Which peers may be reached.
     pub policy: Arc<PeerPolicy>,
     /// What it shares with the other shards of the process.
@@ -64,6 +66,9 @@ pub struct Setup {
 pub struct Server {
     pub(super) options: Arc<Options>,
     pub(super) directory: Arc<Directory>,
+    pub(super) revocations: Arc<Revocations>,
+    /// The first slot that is still to be judged by them.
+    pub(super) revoking: Option<u32>,
     pub(super) policy: Arc<PeerPolicy>,
     pub(super) shared: Arc<Shared>,
     pub(super) nonce_key: NonceKey,
@@ -71,6 +76,12 @@ pub struct Server {
     pub(super) answer_rate: AnswerRate,
     pub(super) lease: BudgetLease,
     pub(super) allocations: Allocations,
+    /// The slots of live allocations.
+    pub(super) ids: BTreeMap<AllocationId, u32>,
+    /// The id given last.
+    pub(super) last_id: AllocationId,
+    /// By secret how many live allocations there are.
+    pub(super) keys_in_use: Vec<(KeyId, usize)>,
     pub(super) relays: Relays,
     /// One deadline for each live allocation, by slot.
     pub(super) timers: Timers,
@@ -95,12 +106,15 @@ impl Server {
     /// A relay without clients.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let Setup { options, directory, policy, shared, nonce_key, mut random } = setup;
+        let Setup { options, directory, revocations, policy, shared, nonce_key, mut random } = setup;
         let seeds = [(); 4].map(|()| u64::from_le_bytes(draw(&mut *random)));
         Self {
             answer_rate: AnswerRate::new(&mut *random),
             lease: BudgetLease::new(),
             allocations: Allocations::new(seeds),
+            ids: BTreeMap::new(),
+            last_id: AllocationId::default(),
+            keys_in_use: Vec::new(),
             relays: Relays::default(),
             timers: Timers::default(),
             look_ups: LookUps::default(),
@@ -115,6 +129,8 @@ impl Server {
             indication_prefix: draw(&mut *random),
             options,
             directory,
+            revocations,
+            revoking: None,
             policy,
             shared,
             nonce_key,

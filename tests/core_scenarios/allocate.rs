@@ -2,7 +2,7 @@
 
 use iceway::{
     stun::{self, AddressFamily, attribute},
-    turn::{BindError, CloseReason, DropReason, Event, RelayAddress, Transport},
+    turn::{AllocationId, BindError, CloseReason, DropReason, Event, Identity, RelayAddress, Transport},
 };
 
 use crate::support_core::{Client, Outcome, PEER, Request, Scene, Stage, addr, ip, tcp};
@@ -28,8 +28,10 @@ fn an_allocation_is_made_and_told() {
     assert!((50_000..=50_999).contains(&relayed.port()));
     assert_eq!(scene.sockets.values().copied().collect::<Vec<_>>(), [relayed]);
     let created = Event::Created {
+        id: AllocationId(1),
         five_tuple: client.from,
         username: "alice".into(),
+        identity: Identity { user: "alice".into(), label: None, key_id: None },
         relayed: vec![relayed],
         lifetime: 600,
     };

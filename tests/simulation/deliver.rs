@@ -300,6 +300,7 @@ impl World {
             CloseReason::CredentialExpired => assert_eq!(self.model.options.expiry, Expiry::Strict),
             CloseReason::ClientClosed => assert!(client.is_stream() || self.is_over),
             CloseReason::Refreshed | CloseReason::Shutdown => {}
+            CloseReason::Revoked | CloseReason::Closed => panic!("nobody asked for it"),
         }
         self.model.end(client);
     }

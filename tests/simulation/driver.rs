@@ -77,7 +77,7 @@ impl World {
     }
 
     fn told(&mut self, event: &ServerEvent) {
-        if let ServerEvent::Closed { five_tuple, reason, summary, username } = event {
+        if let ServerEvent::Closed { five_tuple, reason, summary, username, .. } = event {
             self.assert_close(*five_tuple, *reason, summary, username);
         }
     }

@@ -99,6 +99,7 @@ impl World {
             servers.push(Server::new(Setup {
                 options: Arc::new(options.clone()),
                 directory: Arc::new(people::directory(kind)),
+                revocations: Arc::default(),
                 policy: Arc::new(setup::policy(&options, false)),
                 shared: Arc::clone(&shared),
                 nonce_key: NonceKey::new(&[7; 32]),

@@ -96,6 +96,7 @@ impl Default for Stage {
             lifetimes: Lifetimes::default(),
             limits: Limits { unauthenticated_answers_per_second: 1_000_000, ..Limits::default() },
             bandwidth: Bandwidth::default(),
+            classes: Arc::default(),
             expiry: Expiry::Allocate,
             external_users: false,
             legacy_channel_numbers: false,
@@ -143,6 +144,7 @@ impl Stage {
         let server = Server::new(Setup {
             options: Arc::new(self.options.clone()),
             directory: Arc::clone(&directory),
+            revocations: Arc::default(),
             policy: Arc::new(self.policy.clone()),
             shared: Arc::clone(&shared),
             nonce_key: NonceKey::new(&[9; 32]),

@@ -1,6 +1,7 @@
 //! How a value of each type is read from TOML, a flag or the environment, and shown again.
 
 mod choices;
+mod classes;
 mod lists;
 mod scalars;
 

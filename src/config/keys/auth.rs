@@ -166,6 +166,27 @@ pub(super) const KEYS: &[Key] = &[
         field: |config| &mut config.limits.allocations_total,
     },
     Key {
+        path: "limits.allocations_cluster",
+        rule: count(0, 100_000_000),
+        brief: "Most allocations of all nodes together; 0 is unlimited",
+        about: "More are answered 508. Other nodes are counted by what they told last, so that a few more get in when \
+                many come at once. While nodes cannot be reached, each keeps to its part.",
+        secret: false,
+        reloads: true,
+        field: |config| &mut config.limits.allocations_cluster,
+    },
+    Key {
+        path: "limits.classes",
+        rule: ANY,
+        brief: "Quota classes that credentials may name, with their limits",
+        about: "\"gold=100\" lets one user of class gold have 100 allocations instead of limits.allocations_per_user, \
+                \"gold=100,8Mbit/s\" gives each of them a bandwidth of its own instead of bandwidth.per_allocation; 0 is \
+                unlimited. Whoever issues a credential says its class. A class that is not listed is as good as none.",
+        secret: false,
+        reloads: true,
+        field: |config| &mut config.quota_classes,
+    },
+    Key {
         path: "limits.permissions_per_allocation",
         rule: count(1, 65_535),
         brief: "Most permissions of one allocation",
