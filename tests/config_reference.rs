@@ -47,6 +47,15 @@ fn the_example_file_is_valid_with_every_line_put_in_force() {
         ("private-key.pem", "x"),
         ("secrets", "0123456789abcdef0123456789abcdef\n"),
         ("users", "alice:wonderland\n"),
+        ("client-authorities.pem", "x"),
+        ("issuer-authorities.pem", "x"),
+        ("api-keys", "# none\n"),
+        // RFC 8037 A.2.
+        (
+            "issuer-keys.json",
+            r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
+        ),
+        ("issuer-secret", "0123456789abcdef0123456789abcdef\n"),
         ("redis-password", "x\n"),
         ("sentinel-password", "x\n"),
         ("cluster-key", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"),

@@ -53,7 +53,7 @@ fn accepting_resumes_when_descriptors_are_free_again() {
             ..Auth::default()
         },
         runtime: Runtime { shards: 1, ..Runtime::default() },
-        http: Http { listen: None },
+        http: Http { listen: None, ..Http::default() },
         ..Config::default()
     };
     let node = Node::start(&config, Start::alone(&config).unwrap()).unwrap();

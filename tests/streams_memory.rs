@@ -93,7 +93,7 @@ fn idle_connections_are_small() {
         },
         streams: Streams { connections_per_address: 0, ..Streams::default() },
         runtime: Runtime { shards: 1, ..Runtime::default() },
-        http: Http { listen: None },
+        http: Http { listen: None, ..Http::default() },
         ..Config::default()
     };
     let node = Node::start(&config, Start::alone(&config).unwrap()).unwrap();

@@ -13,10 +13,11 @@ mod problem;
 mod routes;
 mod server;
 mod service;
+pub(crate) mod utc;
 
 pub use caller::Access;
 pub use metrics::exposition;
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::router;
 pub use server::{HttpServer, serve};
-pub use service::{Service, ServiceState, Settings};
+pub use service::{Dialect, Service, ServiceState, Settings};

@@ -1,23 +1,39 @@
 //! What every endpoint works with.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use arc_swap::ArcSwap;
+use axum::extract::FromRef;
 
-use super::ice_servers::{Reached, node_uris};
-use crate::{config::Config, runtime::NodeHandle};
+use super::{
+    caller::Access,
+    ice_servers::{Reached, node_uris},
+};
+use crate::{cluster::Cluster, config::Config, runtime::NodeHandle};
 
 /// What every endpoint works with. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
 pub struct Service(Arc<ServiceState>);
 
 /// What the clones of a [`Service`] share.
-#[derive(Debug)]
 pub struct ServiceState {
     /// The relay of this node.
     pub node: NodeHandle,
+    /// What is shared with other nodes and outlives a restart.
+    pub cluster: Cluster,
     /// What is configured; replaced as a whole by [`Service::reload`].
     pub settings: ArcSwap<Settings>,
+    /// Decides who calls.
+    pub access: Arc<Access>,
+    issued: [AtomicU64; Dialect::ALL.len()],
     reached: Reached,
 }
 
@@ -30,17 +46,62 @@ pub struct Settings {
     pub uris: Vec<String>,
 }
 
+/// The forms in which credentials are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `POST /v1/turn/credentials`.
+    Native,
+    /// `GET /v1/ice-servers`.
+    EndUser,
+    /// `/turn` of draft-uberti-behave-turn-rest.
+    Uberti,
+    /// `generate` and `generate-ice-servers` of Cloudflare.
+    Cloudflare,
+}
+
+impl Dialect {
+    /// Every form.
+    pub const ALL: [Self; 4] = [Self::Native, Self::EndUser, Self::Uberti, Self::Cloudflare];
+
+    /// Its name: `native`, `end_user`, `uberti`, `cloudflare`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::EndUser => "end_user",
+            Self::Uberti => "uberti",
+            Self::Cloudflare => "cloudflare",
+        }
+    }
+}
+
 impl Service {
     /// A service in front of this relay, which is reached there.
     #[must_use]
-    pub fn new(node: NodeHandle, config: &Config, reached: &Reached) -> Self {
+    pub fn new(node: NodeHandle, cluster: Cluster, config: &Config, reached: &Reached) -> Self {
         let settings = ArcSwap::from_pointee(Settings::new(config, reached));
-        Self(Arc::new(ServiceState { node, settings, reached: reached.clone() }))
+        let access = Access::new();
+        let issued = Default::default();
+        Self(Arc::new(ServiceState { node, cluster, settings, access, issued, reached: reached.clone() }))
     }
 
     /// Takes over what can change while the node runs.
     pub fn reload(&self, config: &Config) {
         self.settings.store(Arc::new(Settings::new(config, &self.reached)));
+    }
+}
+
+impl ServiceState {
+    /// How many credentials were made in each form.
+    pub fn issued(&self) -> impl Iterator<Item = (Dialect, u64)> {
+        let counts = self.issued.iter().map(|count| count.load(Ordering::Relaxed));
+        Dialect::ALL.into_iter().zip(counts)
+    }
+
+    pub(super) fn count_issued(&self, dialect: Dialect) {
+        if let Some(count) = self.issued.get(dialect as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -52,8 +113,31 @@ impl Deref for Service {
     }
 }
 
+impl FromRef<Service> for Arc<Access> {
+    fn from_ref(service: &Service) -> Self {
+        Self::clone(&service.access)
+    }
+}
+
+impl fmt::Debug for ServiceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceState").field("cluster", &self.cluster.id()).finish_non_exhaustive()
+    }
+}
+
 impl Settings {
     fn new(config: &Config, reached: &Reached) -> Self {
         Self { config: config.clone(), uris: node_uris(config, reached) }
     }
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_seconds() -> u64 {
+    unix_millis() / 1000
+}
+
+/// Milliseconds since the Unix epoch.
+pub(super) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

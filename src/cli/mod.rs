@@ -10,7 +10,6 @@ mod meanings;
 mod reference;
 mod serve;
 mod terminal;
-mod utc;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -20,6 +19,7 @@ pub use exit::{EXIT_CODES, Exit};
 pub use reference::reference;
 
 use crate::{
+    api::utc,
     config::{ConfigError, Sources, given_flags},
     runtime::TlsError,
 };

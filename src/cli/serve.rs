@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{banner, exit::Failure, terminal};
 use crate::{
     api::{self, HttpServer, Service, ice_servers},
+    cluster::{Cluster, Settings},
     config::{self, Config, Loaded, LogFormat, LogLevel, SecretBytes, SharedSecret, Sources},
     runtime::{Node, NodeHandle, Start, StartError},
     telemetry::{self, LogHandle, LogOptions},
@@ -46,7 +47,18 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let http = bind_http(&loaded.config)?;
     let start = Start::alone(&loaded.config).map_err(|error| Failure::Configuration(error.to_string()))?;
     let node = Node::start(&loaded.config, start).map_err(explain_start)?;
-    let service = Service::new(node.handle(), &loaded.config, &ice_servers::listened_on(node.listening()));
+    let reached = ice_servers::listened_on(node.listening());
+    let cluster = {
+        let _inside = runtime.enter();
+        let node = &loaded.config.node;
+        let settings = Settings {
+            id: node.id_or_machine_name(),
+            region: node.region.clone(),
+            uris: ice_servers::node_uris(&loaded.config, &reached),
+        };
+        Cluster::open(&loaded.config, settings).context("the node cannot keep what it must")?
+    };
+    let service = Service::new(node.handle(), cluster, &loaded.config, &reached);
     let http = http.map(|listener| api::serve(listener, service)).transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), is_trial)?;
     let mut serving = Serving { sources, loaded, generated, node: node.handle(), log };

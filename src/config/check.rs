@@ -1,5 +1,7 @@
 //! Contradictions between values that are each valid.
 
+mod access;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -33,6 +35,8 @@ pub(crate) fn contradictions(config: &Config, origins: &HashMap<&'static str, Or
     check.traffic();
     check.node();
     check.credentials();
+    check.http();
+    check.jwt();
     check.log();
     check.findings
 }

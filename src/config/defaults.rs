@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::types::{Auth, Credentials, Http, Listen, Log, LogFormat, LogLevel, Relay, Runtime, Streams};
+use super::types::{Auth, Credentials, Listen, Log, LogFormat, LogLevel, Relay, Runtime, Streams};
 use crate::turn;
 
 impl Default for Listen {
@@ -64,12 +64,6 @@ impl Default for Runtime {
             relay_socket_buffer_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
         }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641)) }
     }
 }
 

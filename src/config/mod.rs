@@ -25,7 +25,8 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
-    Auth, Config, Credentials, External, Http, Listen, Log, LogFormat, LogLevel, Node, Peers, Protocol,
-    Relay, Runtime, SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls,
+    Api, Auth, CertificatePrincipal, Config, Credentials, External, Http, Jwt, Listen, Log, LogFormat,
+    LogLevel, Node, Peers, Protocol, Relay, RequireHttps, Runtime, SCOPE_WORDS, ScopeRule, SecretBytes,
+    ServerUri, SharedSecret, StaticUser, StaticUserSecret, Streams, Tls, TokenAudience, WebOrigin,
 };
 pub use units::{duration, show_duration};

@@ -17,7 +17,7 @@ pub fn example_file() -> String {
          # Durations: 30 (seconds), \"30s\", \"10m\", \"1h30m\". Sizes: bytes, \"64KiB\", \"4MiB\", \"10MB\".\n\
          # On SIGHUP the file is read again; keys marked (restart) wait for a restart.\n",
     );
-    for (section, about) in keys::SECTIONS {
+    for &(section, about) in keys::SECTIONS {
         text.push('\n');
         comment(&mut text, about);
         text.push_str(&format!("[{section}]\n"));
@@ -26,7 +26,7 @@ pub fn example_file() -> String {
             comment(&mut text, &heading(key));
             comment(&mut text, key.about);
             match key.default_text() {
-                Some(value) if key.path != "listen.tls" => {
+                Some(value) if !["listen.tls", "jwt.audience"].contains(&key.path) => {
                     text.push_str(&format!("{} = {value}\n", key.name()))
                 }
                 Some(_) | None => text.push_str(&format!("# {} = {}\n", key.name(), sample(key))),
@@ -45,6 +45,14 @@ fn sample(key: &Key) -> &'static str {
         "auth.secret" => "\"…\"",
         "auth.secret_file" => "\"/etc/iceway/secrets\"",
         "auth.users_file" => "\"/etc/iceway/users\"",
+        "http.client_ca_file" => "\"/etc/iceway/client-authorities.pem\"",
+        "api.keys_file" => "\"/etc/iceway/api-keys\"",
+        "jwt.issuer" => "\"https://auth.example.org/realms/messenger\"",
+        "jwt.audience" => "[\"turn\"]",
+        "jwt.jwks_url" => "\"https://auth.example.org/realms/messenger/protocol/openid-connect/certs\"",
+        "jwt.jwks_ca_file" => "\"/etc/iceway/issuer-authorities.pem\"",
+        "jwt.keys_file" => "\"/etc/iceway/issuer-keys.json\"",
+        "jwt.hs256_secret_file" => "\"/etc/iceway/issuer-secret\"",
         "redis.url" => {
             "\"rediss+sentinel://sentinel-1.example.org:26379,sentinel-2.example.org:26379/mymaster\""
         }

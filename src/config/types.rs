@@ -12,8 +12,12 @@ use zeroize::Zeroizing;
 
 use crate::turn;
 
+mod access;
 mod service;
 
+pub use access::{
+    Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
+};
 pub use service::{Credentials, Node, ServerUri};
 
 /// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
@@ -48,6 +52,10 @@ pub struct Config {
     pub runtime: Runtime,
     /// The HTTP listener.
     pub http: Http,
+    /// Who may call the API.
+    pub api: Api,
+    /// Tokens that callers may bring.
+    pub jwt: Jwt,
     /// What this node is called and where clients reach it.
     pub node: Node,
     /// The credentials the API hands out.
@@ -229,13 +237,6 @@ pub struct Runtime {
     pub relay_socket_buffer_bytes: usize,
     /// How long SIGTERM waits for allocations to end. Default 30 s.
     pub drain_timeout: Duration,
-}
-
-/// The HTTP listener: metrics and health.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Http {
-    /// `None` has no HTTP listener. Default 127.0.0.1:9641.
-    pub listen: Option<SocketAddr>,
 }
 
 /// What is logged and how.

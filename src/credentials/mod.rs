@@ -10,6 +10,8 @@ mod candidate;
 mod claims;
 mod directory;
 mod explain;
+#[cfg(feature = "server")]
+pub mod jwt;
 mod opaque_string;
 mod revocation;
 mod secret;

@@ -45,7 +45,7 @@ impl TestNode {
             },
             relay: Relay { port_min: 20_000, port_max: 29_999, ..Relay::default() },
             runtime: Runtime { shards: 2, ..Runtime::default() },
-            http: Http { listen: None },
+            http: Http { listen: None, ..Http::default() },
             ..Config::default()
         };
         change(&mut config);

@@ -62,7 +62,7 @@ impl TestNode {
             },
             relay: Relay { port_min: 10_000, port_max: 19_999, ..Relay::default() },
             runtime: Runtime { shards: 2, ..Runtime::default() },
-            http: Http { listen: None },
+            http: Http { listen: None, ..Http::default() },
             ..Config::default()
         };
         change(&mut config);

@@ -1,7 +1,7 @@
 //! Fields that take one of a few words.
 
 use super::{
-    super::types::{LogFormat, LogLevel},
+    super::types::{LogFormat, LogLevel, RequireHttps},
     Field, Raw, Rule,
 };
 use crate::turn::Expiry;
@@ -51,3 +51,5 @@ choice_field!(LogLevel, "LEVEL",
     "debug" => LogLevel::Debug, "trace" => LogLevel::Trace);
 choice_field!(LogFormat, "auto|text|json",
     "auto" => LogFormat::Auto, "text" => LogFormat::Text, "json" => LogFormat::Json);
+choice_field!(RequireHttps, "auto|always|never",
+    "auto" => RequireHttps::Auto, "always" => RequireHttps::Always, "never" => RequireHttps::Never);

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// One element of a list.
-trait Item: Sized {
+pub(super) trait Item: Sized {
     /// One text may stand for several elements.
     fn read_item(text: &str) -> Result<Vec<Self>, String>;
     fn show_item(&self) -> String;

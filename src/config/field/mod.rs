@@ -1,5 +1,6 @@
 //! How a value of each type is read from TOML, a flag or the environment, and shown again.
 
+mod access;
 mod choices;
 mod classes;
 mod lists;

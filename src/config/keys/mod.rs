@@ -1,8 +1,11 @@
 //! Every key in one table: the source of the file's syntax, the flags, the environment, `check --show`,
 //! `config/iceway.toml` and the reference.
 
+mod api;
 mod auth;
 mod credentials;
+mod http;
+mod jwt;
 mod listen;
 mod node;
 mod redis;
@@ -80,11 +83,12 @@ impl Key {
 /// Every key, in the order of the file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     let clients = listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS);
-    clients.chain(node::KEYS).chain(credentials::KEYS).chain(redis::KEYS).chain(service::KEYS)
+    let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS);
+    clients.chain(node::KEYS).chain(credentials::KEYS).chain(callers).chain(redis::KEYS).chain(service::KEYS)
 }
 
 /// Sections in the order of the file, each with what it is about.
-pub(crate) const SECTIONS: [(&str, &str); 16] = [
+pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("listen", "Where clients are listened for."),
     ("tls", "The certificate for TLS (`turns:`). Both keys or neither."),
     ("streams", "Bounds on TCP and TLS connections of clients, so that idle or stalled ones cost little."),
@@ -106,12 +110,14 @@ pub(crate) const SECTIONS: [(&str, &str); 16] = [
     ("protocol", "Choices the protocol leaves open."),
     ("node", "What this node is called, and where clients and other nodes find it."),
     ("credentials", "The credentials that the API hands out."),
+    ("http", "The HTTP listener: the API, /metrics, /healthz, /readyz."),
+    ("api", "Who may call the API, and how often."),
+    ("jwt", "Tokens of an OAuth 2 or OpenID Connect issuer (RFC 7519) that callers may bring."),
     (
         "redis",
         "The Redis that several nodes share, to work as one. Needs redis.url and redis.cluster_key_file; without them this node is alone.",
     ),
     ("runtime", "Threads, buffers and the end of the process."),
-    ("http", "The HTTP listener: /metrics, /healthz, /readyz."),
     ("log", "What is logged and how."),
 ];
 

@@ -1,4 +1,4 @@
-//! Keys of `runtime`, `http` and `log`.
+//! Keys of `runtime` and `log`.
 
 use super::{ANY, Key, bytes, count, duration, text};
 
@@ -42,16 +42,6 @@ pub(super) const KEYS: &[Key] = &[
         secret: false,
         reloads: false,
         field: |config| &mut config.runtime.drain_timeout,
-    },
-    Key {
-        path: "http.listen",
-        rule: ANY,
-        brief: "Address of the HTTP listener, or off",
-        about: "Serves /metrics, /healthz and /readyz without authentication or encryption: keep it on loopback or in a \
-                network of your own. 9641 is the port of coturn's exporter, so dashboards find it.",
-        secret: false,
-        reloads: false,
-        field: |config| &mut config.http.listen,
     },
     Key {
         path: "log.level",
