@@ -20,6 +20,11 @@ use super::{
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "ICEWAY_CONFIG";
 
+/// The variable by which systemd names the directories of `StateDirectory=`, with colons between them.
+const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
+/// What the file of the store is called there.
+const STORE_NAME: &str = "iceway.redb";
+
 /// What a configuration is made from. Precedence: flags, environment, file, defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -114,6 +119,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     }
     loading.read_environment(&sources.environment);
     loading.read_flags(&sources.flags);
+    loading.find_store(&sources.environment);
     loading.finish(file)
 }
 
@@ -196,6 +202,17 @@ impl Loading {
                 self.errors.push(Problem { key: key.path.to_owned(), value, origin, message });
             }
         }
+    }
+
+    fn find_store(&mut self, environment: &[(OsString, OsString)]) {
+        if self.origins.contains_key("store.path") {
+            self.config.store.path.take_if(|path| path.as_os_str() == "off");
+            return;
+        }
+        let state = environment.iter().find(|(name, value)| name == STATE_DIRECTORY && !value.is_empty());
+        let Some(first) = state.and_then(|(_, value)| value.to_str()?.split(':').next()) else { return };
+        self.config.store.path = Some(Path::new(first).join(STORE_NAME));
+        self.origins.insert("store.path", Origin::Environment(STATE_DIRECTORY.to_owned()));
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {

@@ -14,11 +14,13 @@ use crate::turn;
 
 mod access;
 mod service;
+mod store;
 
 pub use access::{
     Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
 };
 pub use service::{Credentials, Node, ServerUri};
+pub use store::{Store, Usage};
 
 /// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
 /// it then also generates a secret.
@@ -60,6 +62,10 @@ pub struct Config {
     pub node: Node,
     /// The credentials the API hands out.
     pub credentials: Credentials,
+    /// What outlives a restart.
+    pub store: Store,
+    /// How much is kept of who used how much.
+    pub usage: Usage,
     /// What is logged and how.
     pub log: Log,
 }

@@ -11,6 +11,7 @@ mod node;
 mod redis;
 mod relay;
 mod service;
+mod store;
 
 use super::{
     field::{Field, Rule, Shape, Unit},
@@ -84,7 +85,13 @@ impl Key {
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     let clients = listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS);
     let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS);
-    clients.chain(node::KEYS).chain(credentials::KEYS).chain(callers).chain(redis::KEYS).chain(service::KEYS)
+    clients
+        .chain(node::KEYS)
+        .chain(credentials::KEYS)
+        .chain(callers)
+        .chain(store::KEYS)
+        .chain(redis::KEYS)
+        .chain(service::KEYS)
 }
 
 /// Sections in the order of the file, each with what it is about.
@@ -110,6 +117,8 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("protocol", "Choices the protocol leaves open."),
     ("node", "What this node is called, and where clients and other nodes find it."),
     ("credentials", "The credentials that the API hands out."),
+    ("store", "What outlives a restart."),
+    ("usage", "Who used how much: records of ended allocations, and sums of days."),
     ("http", "The HTTP listener: the API, /metrics, /healthz, /readyz."),
     ("api", "Who may call the API, and how often."),
     ("jwt", "Tokens of an OAuth 2 or OpenID Connect issuer (RFC 7519) that callers may bring."),
