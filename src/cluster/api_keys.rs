@@ -213,3 +213,78 @@ fn check(new: &NewApiKey, now: u64) -> Result<(), ApiKeysError> {
         Some(_) | None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Scope;
+
+    const NOW: u64 = 1_000;
+
+    fn new() -> NewApiKey {
+        NewApiKey { name: "backend".into(), scopes: Scopes(vec![Scope::Issue]), ..NewApiKey::default() }
+    }
+
+    fn home() -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_text_alone() {
+        let (key, text) = generate(new(), NOW).unwrap();
+        let (_, other) = generate(new(), NOW).unwrap();
+        let keys = ApiKeys::new([key.clone()], &[]);
+
+        assert_eq!(api_key_id(&text), Some(key.id.as_str()));
+        assert_eq!(keys.authenticate(&text, home(), NOW), Ok(&key));
+        assert_eq!(keys.authenticate(&other, home(), NOW), Err(ApiKeyRefusal::Unknown));
+        let forged = format!("iw_{}_{}", key.id, &other[other.len() - 43..]);
+        assert_eq!(keys.authenticate(&forged, home(), NOW), Err(ApiKeyRefusal::Unknown));
+        for malformed in
+            ["", "iw_", "iw__", "x", &text[1..], &text[..text.len() - 1], &format!("{}ä", &text[..53])]
+        {
+            assert_eq!(
+                keys.authenticate(malformed, home(), NOW),
+                Err(ApiKeyRefusal::Malformed),
+                "{malformed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_ends_and_belongs_to_its_networks() {
+        let limited =
+            NewApiKey { networks: vec!["10.0.0.0/8".parse().unwrap()], expires: Some(NOW + 5), ..new() };
+        let (key, text) = generate(limited, NOW).unwrap();
+        let keys = ApiKeys::new([key], &[]);
+        let inside = IpAddr::from([10, 1, 2, 3]);
+
+        assert!(keys.authenticate(&text, inside, NOW + 5).is_ok());
+        assert!(keys.authenticate(&text, "::ffff:10.1.2.3".parse().unwrap(), NOW).is_ok());
+        assert_eq!(keys.authenticate(&text, home(), NOW), Err(ApiKeyRefusal::Network));
+        assert_eq!(keys.authenticate(&text, inside, NOW + 6), Err(ApiKeyRefusal::Expired));
+    }
+
+    #[test]
+    fn a_key_that_could_not_be_used_is_not_made() {
+        let refused = |new: NewApiKey| generate(new, NOW).map(|_| ()).unwrap_err();
+        assert_eq!(refused(NewApiKey { name: String::new(), ..new() }), ApiKeysError::Name);
+        assert_eq!(refused(NewApiKey { name: "x".repeat(129), ..new() }), ApiKeysError::Name);
+        assert_eq!(refused(NewApiKey { name: "a\nb".into(), ..new() }), ApiKeysError::Name);
+        assert_eq!(refused(NewApiKey { scopes: Scopes::default(), ..new() }), ApiKeysError::NoScope);
+        assert_eq!(refused(NewApiKey { expires: Some(NOW), ..new() }), ApiKeysError::Expired(NOW));
+        let networks = vec!["10.0.0.0/8".parse().unwrap(); 65];
+        assert_eq!(refused(NewApiKey { networks, ..new() }), ApiKeysError::TooManyNetworks(65));
+    }
+
+    #[test]
+    fn a_configured_key_stands_before_a_stored_one() {
+        let (stored, _) = generate(new(), NOW).unwrap();
+        let configured = ApiKey { name: "from the file".into(), ..stored.clone() };
+        let keys = ApiKeys::new([stored.clone()], std::slice::from_ref(&configured));
+
+        assert_eq!(keys.find(&stored.id), Some(&configured));
+        assert!(keys.is_configured(&stored.id));
+        assert_eq!(keys.len(), 1);
+    }
+}

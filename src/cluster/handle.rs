@@ -2,24 +2,36 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures_util::future::join;
 use tokio::sync::{Mutex, watch};
-use zeroize::Zeroizing;
 
 use super::{
-    Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, LimitAnswer, NodeId, NodeInfo,
+    Answer, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer, NodeId, NodeInfo,
     NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError, Row,
-    StoreError, alone::Alone, clock::unix_millis, derive::derive_key, limits::Limits, memory::Memory,
-    state::State, store::Store,
+    StoreError,
+    alone::Alone,
+    clock::unix_millis,
+    derive::derive_key,
+    limits::Limits,
+    memory::Memory,
+    state::State,
+    store::{Bounds, Store},
+    upkeep,
 };
 use crate::{
     config::Config,
     credentials::{Directory, DirectoryError, Revocations},
 };
+
+/// Records of usage that wait when there is no file.
+const MEMORY_RECORDS_MAX: u64 = 100_000;
 
 /// Who this node is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,15 +56,27 @@ pub enum OpenError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// Another process has the file of `store.path` open.
+    #[error("store.path = {}: another process has it open, most likely another iceway; end that one, or name another file", .path.display())]
+    StoreInUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// The configuration of the other nodes' Redis can't be used.
     #[error("{0}")]
     Peers(String),
+    /// The file of `api.keys_file` can't be used.
+    #[error(transparent)]
+    KeysFile(#[from] KeysFileError),
     /// Secrets or users that can't be.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {0}")]
     Random(String),
+    /// The system refuses something else.
+    #[error("{0}")]
+    System(String),
 }
 
 /// What this node shares and keeps. Cheap to clone; all clones are the same.
@@ -80,11 +104,15 @@ impl Cluster {
     /// # Errors
     /// [`OpenError`]; Redis that does not answer is none of them.
     pub fn open(config: &Config, settings: Settings) -> Result<Self, OpenError> {
-        let mut node_key = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut node_key[..]).map_err(|error| OpenError::Random(error.to_string()))?;
-        let state =
-            Arc::new(State::new(settings.id.clone(), config, Store::open(None), node_key, Vec::new())?);
-        let peers = Arc::new(Alone::new(node_info(settings)?));
+        let path = config.store.path.as_deref();
+        let records_max = if path.is_some() {
+            config.usage.records_max
+        } else {
+            config.usage.records_max.min(MEMORY_RECORDS_MAX)
+        };
+        let (store, contents) = Store::open(path, Bounds { records_max, days: config.usage.days })?;
+        let state = Arc::new(State::new(settings.id.clone(), config, store, contents)?);
+        let peers = peers(config, node_info(settings)?)?;
         Ok(Self::of(state, peers))
     }
 
@@ -98,6 +126,7 @@ impl Cluster {
         self.inner.state.connect(handler, quotas);
         let host: Arc<State> = Arc::clone(&self.inner.state);
         self.inner.peers.serve(host);
+        upkeep::start(&self.inner);
     }
 
     /// Tells the others at once how this node does, as when it begins to drain.
@@ -109,19 +138,21 @@ impl Cluster {
     /// [`changes`](Self::changes).
     ///
     /// # Errors
-    /// [`DirectoryError`]; then all stays as it was.
-    pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
+    /// [`OpenError::Directory`], [`OpenError::KeysFile`]; then all stays as it was.
+    pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
         self.inner.state.reload(config)
     }
 
-    /// Replaces the API keys of `api.keys_file`.
-    pub fn set_file_keys(&self, keys: Vec<ApiKey>) {
-        self.inner.state.set_file_keys(keys);
-    }
-
-    /// Tells the others that this node ends, and writes what still waits to be written. Bounded by a few seconds.
-    pub async fn close(&self) {
+    /// Writes what still waits to be written, and tells the others that this node ends. Call it before the end, when
+    /// nothing is recorded any more.
+    ///
+    /// # Errors
+    /// [`StoreError`]: something is not in the file.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.state.write_uses();
+        upkeep::forward_usage(&self.inner).await;
         self.inner.peers.close().await;
+        self.inner.state.store.flush().await
     }
 
     /// The name of this node.
@@ -231,10 +262,15 @@ impl Cluster {
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> ClusterCounters {
+        let store = self.inner.state.store.counters();
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ClusterCounters {
             peers: self.inner.peers.counters(),
-            usage_pending: self.inner.state.store.usage_pending(),
-            ..ClusterCounters::default()
+            usage_pending: of(&store.usage_pending),
+            usage_lost: of(&store.usage_lost),
+            usage_overflowed: of(&store.usage_overflowed),
+            store_errors: of(&store.errors),
+            store_commits: of(&store.commits),
         }
     }
 
@@ -263,6 +299,11 @@ pub struct ClusterCounters {
     pub store_errors: u64,
     /// Commits to the file.
     pub store_commits: u64,
+}
+
+/// The other nodes, if the configuration says where they are found.
+fn peers(_config: &Config, own: NodeInfo) -> Result<Arc<dyn Peers>, OpenError> {
+    Ok(Arc::new(Alone::new(own)))
 }
 
 fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {

@@ -60,3 +60,52 @@ fn forget(buckets: &mut HashMap<String, Bucket>, now: Instant) {
     let (_, &mut quarter, _) = order.select_nth_unstable(BUCKETS_MAX / 4);
     buckets.retain(|_, bucket| bucket.full_at > quarter);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { count: 10, per: Duration::from_secs(1), burst: 5 };
+
+    #[test]
+    fn a_burst_is_admitted_and_then_one_at_a_time() {
+        let (limits, start) = (Limits::default(), Instant::now());
+        let left: Vec<u32> = (0..5).map(|_| limits.count("a", RATE, 1, start).remaining).collect();
+        assert_eq!(left, [4, 3, 2, 1, 0]);
+
+        let refused = limits.count("a", RATE, 1, start);
+        assert_eq!((refused.is_admitted, refused.retry_after), (false, Duration::from_millis(100)));
+        let too_early = start + refused.retry_after - Duration::from_millis(1);
+        assert!(!limits.count("a", RATE, 1, too_early).is_admitted);
+        assert!(limits.count("a", RATE, 1, start + refused.retry_after).is_admitted);
+        assert!(limits.count("b", RATE, 1, start).is_admitted, "another name has a bucket of its own");
+    }
+
+    #[test]
+    fn a_share_is_a_slower_rate_and_a_smaller_burst() {
+        let (limits, start) = (Limits::default(), Instant::now());
+        let admitted = (0..5).filter(|_| limits.count("a", RATE, 3, start).is_admitted).count();
+        assert_eq!(admitted, 1);
+        assert_eq!(limits.count("a", RATE, 3, start).retry_after, Duration::from_millis(300));
+        assert!(limits.count("b", RATE, 1000, start).is_admitted, "never less than one");
+    }
+
+    #[test]
+    fn a_rate_of_nothing_admits_nothing() {
+        let none = Rate { count: 0, ..RATE };
+        assert!(!Limits::default().count("a", none, 1, Instant::now()).is_admitted);
+    }
+
+    #[test]
+    fn names_are_bounded_and_the_most_limited_stay() {
+        let (limits, start) = (Limits::default(), Instant::now());
+        for _ in 0..5 {
+            limits.count("busy", RATE, 1, start);
+        }
+        for n in 0..BUCKETS_MAX + 10 {
+            limits.count(&n.to_string(), RATE, 1, start);
+        }
+        assert!(limits.buckets.lock().unwrap().len() <= BUCKETS_MAX);
+        assert!(!limits.count("busy", RATE, 1, start).is_admitted);
+    }
+}

@@ -73,3 +73,35 @@ impl Kept {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn the_first_value_stays_until_it_is_replaced_or_over() {
+        let (memory, start) = (Memory::default(), Instant::now());
+        assert_eq!(memory.remember("k", b"1".to_vec(), MINUTE, start), Remembered::New);
+        assert_eq!(memory.remember("k", b"2".to_vec(), MINUTE, start), Remembered::Earlier(b"1".to_vec()));
+        memory.replace("k", b"3".to_vec(), MINUTE, start);
+        assert_eq!(memory.remember("k", Vec::new(), MINUTE, start), Remembered::Earlier(b"3".to_vec()));
+        assert_eq!(memory.remember("k", b"4".to_vec(), MINUTE, start + MINUTE), Remembered::New);
+    }
+
+    #[test]
+    fn keys_and_bytes_are_bounded() {
+        let (memory, start) = (Memory::default(), Instant::now());
+        for n in 0..KEYS_MAX + 1 {
+            memory.remember(&n.to_string(), Vec::new(), MINUTE, start + Duration::from_micros(n as u64));
+        }
+        assert_eq!(memory.kept.lock().unwrap().values.len(), KEYS_MAX);
+        assert_eq!(memory.remember("0", Vec::new(), MINUTE, start), Remembered::New, "the first one went");
+
+        memory.remember("large", vec![0; BYTES_MAX], MINUTE * 2, start);
+        memory.remember("larger", vec![0; BYTES_MAX], MINUTE * 3, start);
+        let kept = memory.kept.lock().unwrap();
+        assert_eq!((kept.values.len(), kept.ends.len(), kept.bytes), (1, 1, BYTES_MAX));
+    }
+}

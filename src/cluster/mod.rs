@@ -12,6 +12,7 @@ mod change;
 mod clock;
 mod derive;
 mod handle;
+mod keys_file;
 mod limits;
 mod memory;
 mod node;
@@ -23,6 +24,7 @@ mod secrets;
 mod state;
 mod store;
 mod tables;
+mod upkeep;
 mod usage;
 mod usage_access;
 
@@ -34,6 +36,7 @@ pub use api_keys::{
 };
 pub use derive::derive_key;
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
+pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use request::{Answer, Ask, Handler, Request, RequestError};

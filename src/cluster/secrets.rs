@@ -316,3 +316,135 @@ pub(super) fn check_length(bytes: &SecretBytes) -> Result<(), SecretsError> {
     }
     Err(SecretsError::Length(length))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SharedSecret;
+
+    const TTL: u64 = 3600;
+
+    fn key_id(id: &str) -> KeyId {
+        KeyId::new(id).unwrap()
+    }
+
+    fn stored(id: &str, created: u64, activated: Option<u64>, retires: Option<u64>) -> (KeyId, StoredSecret) {
+        let bytes = SecretBytes::new(format!("secret of {id}").as_bytes());
+        let mut secret = StoredSecret::new(&bytes, created);
+        (secret.activated, secret.retires) = (activated, retires);
+        (key_id(id), secret)
+    }
+
+    fn config(ids: &[&str]) -> Config {
+        let mut config = Config::default();
+        for id in ids {
+            config
+                .auth
+                .secrets
+                .push(SharedSecret { id: (*id).to_owned(), bytes: SecretBytes::new(b"configured") });
+        }
+        config
+    }
+
+    fn states(
+        config: &Config,
+        stored: Vec<(KeyId, StoredSecret)>,
+        now: u64,
+    ) -> Vec<(String, SecretState, Option<u64>)> {
+        let placed = place(config, stored, TTL, now);
+        placed.into_iter().map(|one| (one.info.id, one.info.state, one.info.retires)).collect()
+    }
+
+    #[test]
+    fn the_secret_activated_last_mints_and_the_others_are_accepted() {
+        use SecretState::{Active, Next, Retiring};
+        let rows = || {
+            vec![
+                stored("new", 30, None, None),
+                stored("now", 20, Some(25), None),
+                stored("old", 10, Some(15), Some(100)),
+            ]
+        };
+
+        let expected = [
+            ("now".to_owned(), Active, None),
+            ("new".to_owned(), Next, None),
+            ("old".to_owned(), Retiring, Some(100)),
+        ];
+        assert_eq!(states(&config(&[]), rows(), 100), expected);
+        assert_eq!(states(&config(&[]), rows(), 101), expected[..2], "what retired is gone by itself");
+        let (directory, left_out) = directory(&config(&[]), &place(&config(&[]), rows(), TTL, 50)).unwrap();
+        let ids: Vec<&str> = directory.secrets().iter().map(|secret| secret.id().as_str()).collect();
+        assert_eq!((ids, left_out.len()), (vec!["now", "new", "old"], 0));
+        let minted = directory.mint("bob", std::time::Duration::from_secs(9), 1).unwrap();
+        assert_eq!(
+            minted.password.as_str(),
+            Secret::new(key_id("now"), b"secret of now").password("10:bob").as_str()
+        );
+    }
+
+    #[test]
+    fn of_two_that_were_activated_at_the_same_time_all_nodes_choose_the_same() {
+        let rows = || vec![stored("a", 1, Some(50), None), stored("b", 1, Some(60), None)];
+        let mut other_way_round = rows();
+        other_way_round.reverse();
+
+        let expected = [
+            ("b".to_owned(), SecretState::Active, None),
+            ("a".to_owned(), SecretState::Retiring, Some(60 + TTL)),
+        ];
+        assert_eq!(states(&config(&[]), rows(), 70), expected);
+        assert_eq!(states(&config(&[]), other_way_round, 70), expected);
+        assert_eq!(states(&config(&[]), rows(), 61 + TTL).len(), 1);
+    }
+
+    #[test]
+    fn a_configured_secret_mints_until_a_stored_one_does() {
+        let alone = states(&config(&["first", "second"]), vec![stored("next", 1, None, None)], 5);
+        let order: Vec<_> = alone.iter().map(|(id, state, _)| (id.as_str(), *state)).collect();
+        assert_eq!(
+            order,
+            [("first", SecretState::Active), ("next", SecretState::Next), ("second", SecretState::Retiring)]
+        );
+        let after = states(&config(&["first"]), vec![stored("mine", 1, Some(4), None)], 5);
+        assert_eq!(after[0].0, "mine");
+        assert_eq!((after[1].1, after[1].2), (SecretState::Retiring, None));
+    }
+
+    #[test]
+    fn a_configured_secret_hides_a_stored_one_of_the_same_id() {
+        let placed = place(&config(&["k"]), vec![stored("k", 1, Some(2), None)], TTL, 5);
+        assert_eq!(placed.len(), 1);
+        assert_eq!(placed[0].info.source, SecretSource::Configuration);
+    }
+
+    #[test]
+    fn more_secrets_than_can_be_tried_are_left_out_from_the_end() {
+        let rows = (0..20).map(|n| stored(&format!("k{n}"), n, None, None)).collect();
+        let (directory, left_out) = directory(&config(&[]), &place(&config(&[]), rows, TTL, 50)).unwrap();
+        assert_eq!((directory.secrets().len(), left_out.len()), (16, 4));
+    }
+
+    #[test]
+    fn a_row_of_a_later_version_is_read_as_far_as_it_is_understood() {
+        let text = r#"{"bytes":"bm9ydGhub3J0aA==","created":7,"color":"blue","activated":8}"#;
+        let secret: StoredSecret = serde_json::from_str(text).unwrap();
+        assert_eq!((secret.created, secret.activated, secret.retires), (7, Some(8), None));
+        assert_eq!(&secret.bytes().unwrap()[..], b"northnorth");
+    }
+
+    #[test]
+    fn secrets_are_imported_from_coturns_configuration_and_from_lists() {
+        let text = "# turnserver.conf\nlistening-port=3478\nuse-auth-secret\n static-auth-secret = northnorth\n\
+                    static-auth-secret=\"south=south\"\nrealm=example.org\n";
+        let read = read_secrets(text).unwrap();
+        let bytes: Vec<&[u8]> = read.iter().map(|(_, bytes)| bytes.expose()).collect();
+        assert_eq!(bytes, [&b"northnorth"[..], b"south=south"]);
+
+        let list = read_secrets("2026-11 Zm9vYmFyYmF6\nYWJjZGVmZ2g=\n").unwrap();
+        assert_eq!(list[0].0, Some(key_id("2026-11")));
+        assert_eq!(list[1].1.expose(), b"YWJjZGVmZ2g=");
+        assert_eq!(read_secrets("a b c").map(|_| ()), Err(SecretsError::Line(1)));
+        assert_eq!(read_secrets("short").map(|_| ()), Err(SecretsError::Length(5)));
+    }
+}

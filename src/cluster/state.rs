@@ -11,16 +11,17 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, ApiKey, ApiKeyId, ApiKeys, Ask, Handler, Host, NodeId, NodeLoad, NodeState, QuotaTable, Row,
-    Table, Tables,
+    Answer, ApiKey, ApiKeyId, ApiKeys, Ask, Handler, Host, KeysFileError, NodeId, NodeLoad, NodeState,
+    OpenError, QuotaTable, Row, Table, Tables,
     clock::unix_seconds,
+    read_keys_file,
     revocation::StoredRevocation,
     secrets::{self, Placed, StoredSecret},
-    store::Store,
+    store::{Contents, Store},
 };
 use crate::{
     config::Config,
-    credentials::{Directory, DirectoryError, KeyId, Revocations},
+    credentials::{Directory, KeyId, Revocations},
 };
 
 /// How often each table changed since the start. Whoever watches sees that something is new and looks it up.
@@ -48,7 +49,14 @@ pub(super) struct State {
     changes: watch::Sender<Changes>,
     handler: OnceLock<Arc<dyn Handler>>,
     quotas: OnceLock<Arc<dyn QuotaTable>>,
-    last_used: Mutex<HashMap<ApiKeyId, u64>>,
+    last_used: Mutex<HashMap<ApiKeyId, LastUse>>,
+}
+
+/// When a key was used, and which of its uses is in the file: seconds since the Unix epoch.
+#[derive(Clone, Copy, Debug)]
+struct LastUse {
+    at: u64,
+    written: u64,
 }
 
 impl State {
@@ -56,17 +64,21 @@ impl State {
         id: NodeId,
         config: &Config,
         store: Store,
-        node_key: Zeroizing<[u8; 32]>,
-        rows: Vec<Row>,
-    ) -> Result<Self, DirectoryError> {
+        contents: Contents,
+    ) -> Result<Self, OpenError> {
+        let Contents { rows, node_key, last_used } = contents;
+        let now = unix_seconds();
+        let over =
+            rows.iter().filter(|row| row.is_over(now)).map(|row| (row.table, row.id.clone())).collect();
+        store.forget(over, now);
         let mut tables = Tables::default();
-        tables.merge(rows, unix_seconds());
+        tables.merge(rows, now);
         let state = Self {
             id,
             store,
             node_key,
             config: RwLock::new(Arc::new(config.clone())),
-            file_keys: RwLock::new(Arc::new([])),
+            file_keys: RwLock::new(read_file_keys(config)?),
             tables: Mutex::new(tables),
             directory: ArcSwap::from_pointee(config.directory()?),
             api_keys: ArcSwap::default(),
@@ -74,7 +86,9 @@ impl State {
             changes: watch::Sender::new(Changes::default()),
             handler: OnceLock::new(),
             quotas: OnceLock::new(),
-            last_used: Mutex::default(),
+            last_used: Mutex::new(
+                last_used.into_iter().map(|(id, at)| (id, LastUse { at, written: at })).collect(),
+            ),
         };
         for table in Table::ALL {
             state.rebuild(table);
@@ -82,16 +96,15 @@ impl State {
         Ok(state)
     }
 
-    pub(super) fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
+    pub(super) fn reload(&self, config: &Config) -> Result<(), OpenError> {
         config.directory()?;
+        let file_keys = read_file_keys(config)?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
+        *self.file_keys.write().unwrap_or_else(PoisonError::into_inner) = file_keys;
         self.rebuild(Table::Secrets);
-        Ok(())
-    }
-
-    pub(super) fn set_file_keys(&self, keys: Vec<ApiKey>) {
-        *self.file_keys.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
         self.rebuild(Table::ApiKeys);
+        self.rebuild(Table::Revocations);
+        Ok(())
     }
 
     pub(super) fn connect(&self, handler: Arc<dyn Handler>, quotas: Arc<dyn QuotaTable>) {
@@ -131,7 +144,7 @@ impl State {
 
     /// The longest a credential lives, in seconds.
     pub(super) fn ttl_max(&self) -> u64 {
-        86_400
+        self.config().credentials.ttl_max.as_secs()
     }
 
     pub(super) fn placed(&self, now: u64) -> Vec<Placed> {
@@ -168,15 +181,54 @@ impl State {
     }
 
     pub(super) fn used(&self, id: &str, now: u64) {
-        if let Some(key) = self.api_keys.load().find(id) {
-            let mut used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = used.entry(key.id.clone()).or_default();
-            *last = now.max(*last);
+        let keys = self.api_keys.load();
+        let Some(key) = keys.find(id) else { return };
+        let mut used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
+        match used.get_mut(id) {
+            Some(last) => last.at = last.at.max(now),
+            None => drop(used.insert(key.id.clone(), LastUse { at: now, written: 0 })),
         }
     }
 
     pub(super) fn last_used(&self, id: &str) -> Option<u64> {
-        self.last_used.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()
+        self.last_used.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|last| last.at)
+    }
+
+    /// Writes when keys were last used, as far as the file does not know, and forgets keys that are no more.
+    pub(super) fn write_uses(&self) {
+        let keys = self.api_keys.load();
+        let mut news = Vec::new();
+        {
+            let mut used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.retain(|id, _| keys.find(id).is_some());
+            for (id, last) in used.iter_mut().filter(|(_, last)| last.at > last.written) {
+                last.written = last.at;
+                news.push((id.clone(), last.at));
+            }
+        }
+        if !news.is_empty() {
+            self.store.used(news);
+        }
+    }
+
+    /// Removes what is over, and takes out of the directory and the revocations what ended since the last call.
+    pub(super) fn prune(&self) {
+        let now = unix_seconds();
+        let over = self.tables.lock().unwrap_or_else(PoisonError::into_inner).prune(now);
+        // A secret that was told by another to retire ends without its row being over.
+        let has_ended = |directory: &Directory| directory.secrets().len() > self.placed(now).len();
+        if over.is_empty() {
+            if has_ended(&self.directory.load()) {
+                self.rebuild(Table::Secrets);
+            }
+            return;
+        }
+        for table in Table::ALL {
+            if over.iter().any(|(of, _)| *of == table) {
+                self.rebuild(table);
+            }
+        }
+        self.store.forget(over, now);
     }
 
     /// Makes anew what follows from a table.
@@ -192,7 +244,8 @@ impl State {
             Table::Revocations => {
                 let stored: Vec<StoredRevocation> = self.values(Table::Revocations, now);
                 let all = stored.into_iter().filter_map(StoredRevocation::into_core);
-                self.revocations.store(Arc::new(Revocations::new(all)));
+                let life = self.ttl_max();
+                self.revocations.store(Arc::new(Revocations::new(all).with_plain_life_max(life)));
             }
         }
         self.changes.send_modify(|changes| match table {
@@ -270,6 +323,14 @@ impl Host for State {
     fn quotas(&self) -> Arc<dyn QuotaTable> {
         self.quotas.get().map_or_else(|| Arc::new(NoQuotas) as Arc<dyn QuotaTable>, Arc::clone)
     }
+}
+
+fn read_file_keys(config: &Config) -> Result<Arc<[ApiKey]>, KeysFileError> {
+    config
+        .api
+        .keys_file
+        .as_deref()
+        .map_or_else(|| Ok(Arc::new([]) as _), |path| Ok(read_keys_file(path)?.into()))
 }
 
 /// Before there is a relay.

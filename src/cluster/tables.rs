@@ -185,3 +185,147 @@ impl Tables {
 fn is_later(row: &Row, known: &Row) -> bool {
     (&row.version, &row.value, row.expires) > (&known.version, &known.value, known.expires)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row(id: &str, millis: u64, node: &str, value: Option<&str>) -> Row {
+        Row {
+            table: Table::ApiKeys,
+            id: id.to_owned(),
+            version: Version { millis, node: node.to_owned() },
+            value: value.map(str::to_owned),
+            expires: None,
+        }
+    }
+
+    #[test]
+    fn the_later_write_stays_whatever_comes_last() {
+        let mut tables = Tables::default();
+        tables.merge([row("k", 2000, "a", Some("new")), row("k", 1000, "b", Some("old"))], 2);
+
+        assert_eq!(tables.get(Table::ApiKeys, "k").unwrap().value.as_deref(), Some("new"));
+        assert!(tables.merge([row("k", 2000, "a", Some("new"))], 2).is_empty());
+        assert_eq!(tables.merge([row("k", 2000, "b", None)], 2).len(), 1, "the greater node wins");
+        assert_eq!(tables.live(Table::ApiKeys, 2).count(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_lose_a_write() {
+        let mut tables = Tables::default();
+        let first = Row::replacing(None, Table::ApiKeys, "k", Some("1".into()), 5_000_000, "a");
+        tables.merge([first], 5000);
+
+        let second = Row::replacing(tables.get(Table::ApiKeys, "k"), Table::ApiKeys, "k", None, 1_000, "a");
+
+        assert_eq!(second.version.millis, 5_000_001);
+        assert_eq!(tables.merge([second], 1).len(), 1);
+    }
+
+    #[test]
+    fn what_is_over_is_pruned_and_does_not_come_back() {
+        let mut tables = Tables::default();
+        let revocation = Row { table: Table::Revocations, ..row("r", 1000, "a", Some("x")) }.until(100);
+        let removed = row("k", 1000, "a", None);
+        tables.merge([revocation.clone(), removed.clone()], 50);
+
+        assert_eq!(tables.live(Table::Revocations, 100).count(), 1, "until and including its last second");
+        assert_eq!(tables.live(Table::Revocations, 101).count(), 0);
+        assert_eq!(tables.prune(101), [(Table::Revocations, "r".to_owned())]);
+        assert!(tables.merge([revocation], 101).is_empty());
+        assert_eq!(tables.prune(1 + TOMBSTONE_SECONDS).len(), 0);
+        assert_eq!(tables.prune(2 + TOMBSTONE_SECONDS).len(), 1);
+        assert!(tables.is_empty());
+    }
+
+    #[test]
+    fn rows_that_no_node_writes_are_left_out() {
+        let mut tables = Tables::default();
+        let long = "x".repeat(ROW_VALUE_BYTES_MAX + 1);
+        let bad = [
+            row("", 1, "a", Some("x")),
+            row(&"i".repeat(ROW_ID_BYTES_MAX + 1), 1, "a", Some("x")),
+            row("k", VERSION_MILLIS_MAX + 1, "a", Some("x")),
+            row("k", 1, "", Some("x")),
+            row("k", 1, "a", Some(&long)),
+        ];
+        assert!(tables.merge(bad, 1).is_empty());
+        assert!(tables.is_empty());
+    }
+
+    #[test]
+    fn of_too_many_rows_those_written_last_stay() {
+        let secret =
+            |n: usize| Row { table: Table::Secrets, ..row(&format!("s{n}"), n as u64 + 1, "a", Some("x")) };
+        let most = Table::Secrets.rows_max();
+        let mut forwards = Tables::default();
+        let mut backwards = Tables::default();
+        for n in 0..most + 10 {
+            forwards.merge([secret(n)], 1);
+            backwards.merge([secret(most + 9 - n)], 1);
+        }
+
+        assert_eq!(forwards, backwards);
+        assert_eq!(forwards.len(), most);
+        assert!(forwards.get(Table::Secrets, "s9").is_none());
+        assert!(forwards.merge([secret(3)], 1).is_empty(), "what found no place is no news");
+    }
+
+    #[test]
+    fn no_value_shows_up_in_debug_output() {
+        let text = format!("{:?}", row("k", 1, "a", Some("north")));
+        assert!(!text.contains("north"), "{text}");
+    }
+
+    fn rows() -> impl Strategy<Value = Vec<Row>> {
+        let table = prop_oneof![Just(Table::Secrets), Just(Table::ApiKeys), Just(Table::Revocations)];
+        // Few ids, versions and nodes, so that they meet; a value belongs to its version, as nodes write them.
+        let one = (table, 0u8..4, 900u64..910, 0u8..3, any::<bool>(), prop::option::of(900u64..2000));
+        let row = one.prop_map(|(table, id, millis, node, is_removed, expires)| Row {
+            table,
+            id: id.to_string(),
+            version: Version { millis, node: node.to_string() },
+            value: (!is_removed).then(|| format!("{millis}")),
+            expires,
+        });
+        prop::collection::vec(row, 0..40)
+    }
+
+    proptest! {
+        #[test]
+        fn rows_lead_to_the_same_tables_in_any_order_and_however_often(
+            (rows, shuffled) in rows().prop_flat_map(|rows| {
+                let twice: Vec<Row> = rows.iter().chain(&rows).cloned().collect();
+                (Just(rows), Just(twice).prop_shuffle())
+            }),
+            cuts in prop::collection::vec(1usize..7, 0..30),
+        ) {
+            let mut at_once = Tables::default();
+            at_once.merge(rows, 1000);
+            let mut piecemeal = Tables::default();
+            let mut rest = &shuffled[..];
+            for cut in cuts {
+                let (now, later) = rest.split_at(cut.min(rest.len()));
+                piecemeal.merge(now.to_vec(), 1000);
+                rest = later;
+            }
+            piecemeal.merge(rest.to_vec(), 1000);
+            prop_assert_eq!(at_once, piecemeal);
+        }
+
+        #[test]
+        fn two_nodes_that_exchange_everything_agree(one in rows(), other in rows()) {
+            let (mut a, mut b) = (Tables::default(), Tables::default());
+            a.merge(one, 1000);
+            b.merge(other, 1000);
+            let of_a: Vec<Row> = a.all().cloned().collect();
+            let news_for_a = a.merge(b.all().cloned().collect::<Vec<_>>(), 1000);
+            b.merge(of_a, 1000);
+            prop_assert_eq!(&a, &b);
+            prop_assert!(news_for_a.iter().all(|row| a.get(row.table, &row.id) == Some(row)));
+        }
+    }
+}
