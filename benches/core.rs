@@ -9,6 +9,8 @@
 
 #[path = "../tests/counting_allocator/mod.rs"]
 mod counting_allocator;
+#[path = "core/revoking.rs"]
+mod revoking;
 
 use std::{
     hint::black_box,
@@ -56,6 +58,7 @@ fn main() {
     }
     let clients = if is_thorough { 10_000 } else { 10 };
     requests(clients);
+    revoking::measure(if is_thorough { 100_000 } else { 100 });
 }
 
 /// One client with an allocation, a permission and a channel.

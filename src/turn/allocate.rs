@@ -112,6 +112,7 @@ impl Server {
             id: AllocationId::default(),
             username: (&*proved.username).into(),
             user_part: proved.user_part,
+            is_revoked: false,
             key_id: proved.key_id.clone(),
             key: proved.key,
             grant,

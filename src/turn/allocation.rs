@@ -107,6 +107,8 @@ pub(super) struct Allocation {
     pub(super) reserved_until: Option<Instant>,
     pub(super) key: LongTermKey,
     pub(super) user_part: UserPart,
+    /// A revocation that does not cut has hit it: it is not refreshed any more, even when that one is forgotten.
+    pub(super) is_revoked: bool,
 }
 
 /// What an Allocate success response says beside the addresses.

@@ -111,7 +111,7 @@ impl Server {
         let claim = self.claim(message)?;
         let slot = self.allocations.find(&head.from);
         let proof = self.prove(now, message, &claim, slot, found);
-        let proof = proof.and_then(|proof| self.unless_over(now, head, &claim, proof).map_err(Some));
+        let proof = proof.and_then(|proof| self.unless_over(now, head, &claim, slot, proof).map_err(Some));
         let Proof { key, integrity_key, expires, key_id, user_part } = match proof {
             Ok(proof) => proof,
             Err(None) => {
@@ -195,7 +195,14 @@ impl Server {
     }
 
     /// Whether a credential that was proved may still be used for this request.
-    fn unless_over(&self, now: Now, head: &Head, claim: &Claim<'_>, proof: Proof) -> Result<Proof, Refusal> {
+    fn unless_over(
+        &self,
+        now: Now,
+        head: &Head,
+        claim: &Claim<'_>,
+        slot: Option<u32>,
+        proof: Proof,
+    ) -> Result<Proof, Refusal> {
         let Some(expires) = proof.expires else { return Ok(proof) };
         let claims = proof.user_part.claims(&claim.username);
         let expiry = claims.expiry.unwrap_or(self.options.expiry);
@@ -203,7 +210,9 @@ impl Server {
             return Err(Refusal::Expired);
         }
         let hit = self.revocations.hit(&claim.username, &claims, proof.key_id.as_ref(), expires, now.unix);
-        if hit.is_some() { Err(Refusal::Revoked) } else { Ok(proof) }
+        let kept = slot.and_then(|slot| self.allocations.get(slot));
+        let was_hit = kept.is_some_and(|kept| kept.is_revoked && *kept.username == *claim.username);
+        if hit.is_some() || was_hit { Err(Refusal::Revoked) } else { Ok(proof) }
     }
 
     /// Tries the key of the client's allocation, if it is this user's and made with this algorithm.

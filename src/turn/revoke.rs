@@ -52,9 +52,10 @@ impl Server {
 
     /// Ends the allocation in this slot if its credential is revoked; true if it was live.
     fn judge_revoked(&mut self, now: Now, slot: u32) -> bool {
-        let Some(allocation) = self.allocations.get(slot) else { return false };
+        let Some(allocation) = self.allocations.get_mut(slot) else { return false };
         let is_live = allocation.is_live();
         let Some(cuts) = cuts(allocation, &self.revocations, now) else { return false };
+        allocation.is_revoked = true;
         // One that is being made has not been told to anybody: it goes as if it had never been.
         let is_over = cuts || !is_live;
         if is_over {

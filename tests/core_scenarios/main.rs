@@ -8,8 +8,11 @@ mod support_core;
 
 mod allocate;
 mod authentication;
+mod claims;
+mod identity;
 mod life;
 mod limits;
 mod peers;
 mod refresh;
 mod relay;
+mod revocation;

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use iceway::{
+    credentials::Wish,
     stun::{IntegrityKey, attribute, long_term_key_md5, long_term_key_sha256, userhash},
     turn::FiveTuple,
 };
 
-use super::{Answer, EPOCH, Outcome, REALM, Request, SECRET, Scene, addr, secret, udp};
+use super::{Answer, EPOCH, Outcome, REALM, Request, SECRET, Scene, addr, directory, secret, udp};
 
 /// A client: where it is, who it says it is, and what the server last told it.
 #[derive(Clone, Debug)]
@@ -48,6 +49,12 @@ impl Client {
         let username = format!("{}:{user}", EPOCH + seconds);
         let password = secret("k1", SECRET).password(&username);
         Self::user(udp(from), &username, password.as_str())
+    }
+
+    /// A credential with claims, made when the scene begins.
+    pub(crate) fn minted(from: &str, wish: &Wish<'_>) -> Self {
+        let credential = directory().mint_claims(wish, EPOCH).unwrap();
+        Self::user(udp(from), &credential.username, credential.password.as_str())
     }
 
     pub(crate) fn key(&self) -> IntegrityKey {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use iceway::{
-    credentials::{Directory, KeyId, Secret, UserSecret},
+    credentials::{Directory, DirectoryBuilder, KeyId, Revocation, Revocations, Secret, UserSecret},
     turn::{
         Bandwidth, BindError, ClientOutcome, Datagrams, DropReason, Event, Expiry, FiveTuple, Instant,
         Lifetimes, Limits, ListenerId, LookUpId, NonceKey, Now, Options, Output, PeerOutcome, PeerPolicy,
@@ -107,13 +107,15 @@ impl Default for Stage {
 
 /// Two secrets, and the users alice (password known) and no others.
 pub(crate) fn directory() -> Directory {
+    directory_builder().build().unwrap()
+}
+
+pub(crate) fn directory_builder() -> DirectoryBuilder {
     Directory::builder(REALM)
         .user("alice", UserSecret::Password("wonderland".into()))
         .user("bob", UserSecret::Password("builder".into()))
         .secret(secret("k1", SECRET))
         .secret(secret("k2", "south"))
-        .build()
-        .unwrap()
 }
 
 pub(crate) fn secret(id: &str, bytes: &str) -> Secret {
@@ -281,6 +283,19 @@ impl Scene {
         let (options, policy) = (Arc::new(self.options.clone()), Arc::new(self.policy.clone()));
         self.server.reload(self.now, options, Arc::clone(&self.directory), policy);
         self.drain();
+    }
+
+    /// Sets revocations and lets the server judge all allocations by them; says how many it ended.
+    pub(crate) fn revoke(&mut self, rows: impl IntoIterator<Item = Revocation>) -> usize {
+        let mut cut = self.server.set_revocations(self.now, Arc::new(Revocations::new(rows)));
+        let mut ended = cut.ended;
+        self.drain();
+        while !cut.is_done {
+            cut = self.server.go_on_revoking(self.now);
+            ended += cut.ended;
+            self.drain();
+        }
+        ended
     }
 
     pub(crate) fn drops(&self, reason: DropReason) -> u64 {
