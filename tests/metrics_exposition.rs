@@ -5,15 +5,19 @@
 use std::collections::BTreeSet;
 
 use iceway::{
-    api::exposition,
+    api::{Dialect, Scrape, exposition},
+    cluster::Health,
     runtime::{AcceptFailure, ShardSnapshot, Snapshot, StreamClose, StreamRefusal, StreamState},
     telemetry::{Kind, METRICS},
     turn::{BindError, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
 };
 
 fn fresh() -> String {
-    exposition(&Snapshot { shards: vec![Some(ShardSnapshot::default())], ..Snapshot::default() }, false)
-        .unwrap()
+    exposition(&Scrape {
+        snapshot: Snapshot { shards: vec![Some(ShardSnapshot::default())], ..Snapshot::default() },
+        ..Scrape::default()
+    })
+    .unwrap()
 }
 
 /// Whether there is a sample of this name and labels with the value 0.
@@ -57,6 +61,15 @@ fn every_value_of_every_label_is_there_from_the_start() {
     for family in ["ipv4", "ipv6"] {
         assert!(is_zero(&text, &format!("iceway_relay_ports{{family=\"{family}\",state=\"in_use\"}}")));
     }
+    for dialect in Dialect::ALL {
+        assert!(is_zero(
+            &text,
+            &format!("iceway_credentials_issued_total{{dialect=\"{}\"}}", dialect.as_str())
+        ));
+    }
+    for state in ["serving", "draining"] {
+        assert!(is_zero(&text, &format!("iceway_cluster_nodes{{state=\"{state}\"}}")));
+    }
     for direction in ["to_peer", "to_client"] {
         assert!(is_zero(&text, &format!("iceway_relayed_bytes_total{{direction=\"{direction}\"}}")));
         assert!(is_zero(&text, &format!("iceway_relayed_datagrams_total{{direction=\"{direction}\"}}")));
@@ -65,13 +78,23 @@ fn every_value_of_every_label_is_there_from_the_start() {
 
 #[test]
 fn every_metric_of_the_table_is_exported_with_its_type_and_help() {
-    /// There only if a certificate is configured.
-    const CONDITIONAL: [&str; 3] = [
+    /// There only if a certificate is configured, or Redis.
+    const CONDITIONAL: [&str; 10] = [
         "iceway_tls_certificate_expiry_timestamp_seconds",
         "iceway_tls_certificate_reloads_total",
         "iceway_tls_certificate_reload_failures_total",
+        "iceway_cluster_connected",
+        "iceway_cluster_degraded_seconds_total",
+        "iceway_cluster_requests_total",
+        "iceway_cluster_frames_refused_total",
+        "iceway_redis_commands_total",
+        "iceway_redis_commands_failed_total",
+        "iceway_redis_connections_total",
     ];
     let text = fresh();
+    for name in CONDITIONAL {
+        assert!(!text.contains(name), "{name} says nothing here");
+    }
     for metric in METRICS.iter().filter(|metric| !CONDITIONAL.contains(&metric.name)) {
         let kind = match metric.kind {
             Kind::Counter => "counter",
@@ -102,7 +125,7 @@ fn shards_are_added_up_and_the_silent_ones_are_counted() {
     one.runtime.client_batches = 3;
     one.core.to_peers.bytes = 100;
     let snapshot = Snapshot { shards: vec![Some(one.clone()), None, Some(one)], ..Snapshot::default() };
-    let text = exposition(&snapshot, true).unwrap();
+    let text = exposition(&Scrape { snapshot, is_draining: true, ..Scrape::default() }).unwrap();
     for line in [
         "iceway_shards 3",
         "iceway_shards_unresponsive 1",
@@ -112,6 +135,19 @@ fn shards_are_added_up_and_the_silent_ones_are_counted() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn other_nodes_that_cannot_be_reached_are_an_alarm() {
+    let mut scrape = Scrape::default();
+    scrape.cluster.health = Health::Connected;
+    assert!(exposition(&scrape).unwrap().contains("iceway_cluster_connected 1\n"));
+
+    scrape.cluster.health = Health::Degraded { since: 0, reason: "gone".to_owned() };
+    scrape.cluster.counters.peers.degraded_millis = 1500;
+    let text = exposition(&scrape).unwrap();
+    assert!(text.contains("iceway_cluster_connected 0\n"), "{text}");
+    assert!(text.contains("iceway_cluster_degraded_seconds_total 1.5\n"), "{text}");
 }
 
 #[test]

@@ -10,14 +10,17 @@ use serde::Serialize;
 use super::{
     Service,
     problem::{NOT_READY, UNHEALTHY},
+    utc,
 };
-use crate::runtime::Snapshot;
+use crate::{cluster, runtime::Snapshot};
 
 #[derive(Serialize)]
 struct Health {
     status: &'static str,
     shards: usize,
     allocations: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
 }
 
 /// `GET /healthz`: 200 if every shard answers. A node that does not should be restarted.
@@ -25,29 +28,36 @@ pub(super) async fn alive(State(service): State<Service>) -> Response {
     let snapshot = service.node.snapshot().await;
     let silent = silent_shards(&snapshot);
     if silent.is_empty() {
-        Json(health("alive", &snapshot)).into_response()
+        Json(health("alive", &snapshot, Vec::new())).into_response()
     } else {
         UNHEALTHY.answer(&silent)
     }
 }
 
-/// `GET /readyz`: 200 if new clients are welcome.
+/// `GET /readyz`: 200 if new clients are welcome. They are while other nodes cannot be reached: the status is then
+/// `degraded`, with the reason.
 pub(super) async fn ready(State(service): State<Service>) -> Response {
     let snapshot = service.node.snapshot().await;
     let mut reasons = silent_shards(&snapshot);
     if service.node.is_draining() {
         reasons.insert(0, "draining: new allocations are refused until the process ends".to_owned());
     }
-    if reasons.is_empty() {
-        Json(health("ready", &snapshot)).into_response()
-    } else {
-        NOT_READY.answer(&reasons)
+    if !reasons.is_empty() {
+        return NOT_READY.answer(&reasons);
     }
+    let (status, reasons) = match service.cluster.health() {
+        cluster::Health::Alone | cluster::Health::Connected => ("ready", Vec::new()),
+        cluster::Health::Degraded { since, reason } => {
+            let since = utc::utc(since / 1000);
+            ("degraded", vec![format!("other nodes cannot be reached since {since}: {reason}")])
+        }
+    };
+    Json(health(status, &snapshot, reasons)).into_response()
 }
 
-fn health(status: &'static str, snapshot: &Snapshot) -> Health {
+fn health(status: &'static str, snapshot: &Snapshot, reasons: Vec<String>) -> Health {
     let allocations = snapshot.shards.iter().flatten().map(|shard| shard.allocations).sum();
-    Health { status, shards: snapshot.shards.len(), allocations }
+    Health { status, shards: snapshot.shards.len(), allocations, reasons }
 }
 
 fn silent_shards(snapshot: &Snapshot) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! A snapshot of the node as metrics.
 
+use super::{ClusterFigures, Dialect, Service, cluster_metrics};
 use crate::{
     runtime::{
         AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
@@ -8,17 +9,47 @@ use crate::{
     turn::Counters,
 };
 
+/// What is shown at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Scrape {
+    /// The relay.
+    pub snapshot: Snapshot,
+    /// Whether it refuses new allocations.
+    pub is_draining: bool,
+    /// What nodes share and keep.
+    pub cluster: ClusterFigures,
+    /// Credentials made, by [`Dialect`].
+    pub issued: [u64; Dialect::ALL.len()],
+}
+
+impl Scrape {
+    /// What there is now; takes at most a second.
+    pub(super) async fn take(service: &Service) -> Self {
+        let mut issued = [0; Dialect::ALL.len()];
+        for (place, (_, count)) in issued.iter_mut().zip(service.issued()) {
+            *place = count;
+        }
+        Self {
+            snapshot: service.node.snapshot().await,
+            is_draining: service.node.is_draining(),
+            cluster: ClusterFigures::of(&service.cluster),
+            issued,
+        }
+    }
+}
+
 /// Everything in the text format of Prometheus. Every value of every label is there, from the start.
 ///
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
-pub fn exposition(snapshot: &Snapshot, is_draining: bool) -> Result<String, prometheus::Error> {
+pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
+    let Scrape { snapshot, is_draining, cluster, issued } = scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
         core.merge(&shard.core);
     }
-    node(&mut sheet, snapshot, is_draining);
+    node(&mut sheet, snapshot, *is_draining);
     allocations(&mut sheet, &core);
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);
@@ -26,6 +57,10 @@ pub fn exposition(snapshot: &Snapshot, is_draining: bool) -> Result<String, prom
     ports(&mut sheet, snapshot);
     streams(&mut sheet, snapshot);
     certificate(&mut sheet, snapshot);
+    cluster_metrics::fill(&mut sheet, cluster, snapshot);
+    for (dialect, count) in Dialect::ALL.into_iter().zip(issued) {
+        sheet.count(&metric::CREDENTIALS_ISSUED, &[dialect.as_str()], *count);
+    }
     process(&mut sheet, &Process::read());
     sheet.encode()
 }

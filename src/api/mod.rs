@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod choice;
+mod cluster_metrics;
 mod health;
 pub mod ice_servers;
 mod metrics;
@@ -16,7 +17,8 @@ mod service;
 pub(crate) mod utc;
 
 pub use caller::Access;
-pub use metrics::exposition;
+pub use cluster_metrics::ClusterFigures;
+pub use metrics::{Scrape, exposition};
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::router;
 pub use server::{HttpServer, serve};

@@ -10,7 +10,8 @@ use axum::{
 use serde::Serialize;
 
 use super::{
-    Service, health, metrics,
+    Service, health,
+    metrics::{self, Scrape},
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND},
 };
 
@@ -45,9 +46,7 @@ async fn index() -> Json<Index> {
 }
 
 async fn scrape(State(service): State<Service>) -> Response {
-    let node = &service.node;
-    let snapshot = node.snapshot().await;
-    match metrics::exposition(&snapshot, node.is_draining()) {
+    match metrics::exposition(&Scrape::take(&service).await) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "The metrics cannot be written.");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::now_unix;
+use super::{now_unix, trial::Trial};
 use crate::{
     api::{
         HttpServer,
@@ -20,7 +20,12 @@ use crate::{
 const CREDENTIAL_LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
 /// The whole text.
-pub(super) fn text(loaded: &Loaded, node: &Node, http: Option<&HttpServer>) -> anyhow::Result<String> {
+pub(super) fn text(
+    loaded: &Loaded,
+    node: &Node,
+    http: Option<&HttpServer>,
+    given: &Trial,
+) -> anyhow::Result<String> {
     let config = &loaded.config;
     let credential = config
         .directory()
@@ -41,6 +46,9 @@ pub(super) fn text(loaded: &Loaded, node: &Node, http: Option<&HttpServer>) -> a
         line(&mut text, &format!("http://{0}/metrics  http://{0}/readyz", http.address()));
     }
     trial(&mut text, &credential, &uris, &reached, loaded);
+    if let Some(http) = http {
+        api(&mut text, http, given);
+    }
     production(&mut text);
     Ok(text)
 }
@@ -108,10 +116,18 @@ fn trial(text: &mut String, credential: &Credential, uris: &[String], reached: &
     line(text, &format!("turnutils_uclient -y -s -p {port} -u {username} -w {password} {local}"));
 }
 
+fn api(text: &mut String, http: &HttpServer, given: &Trial) {
+    section(text, "Or ask the API for one, as a backend does; the key is valid until this process ends");
+    line(text, &format!("curl -s http://{}/v1/turn/credentials \\", http.address()));
+    line(text, &format!("  -H 'Authorization: Bearer {}' \\", given.key_text()));
+    line(text, "  -H 'Content-Type: application/json' -d '{\"user\":\"alice\",\"ttl\":3600}'");
+}
+
 fn production(text: &mut String) {
     section(text, "For production: a secret that outlives a restart, and credentials made with it");
     line(text, "openssl rand -base64 32 > iceway.secret && chmod 600 iceway.secret");
     line(text, "iceway serve --auth-secret-file iceway.secret --auth-realm example.org");
+    line(text, "iceway api-keys create --name backend --scopes issue --store-path iceway.redb");
     line(text, "iceway credentials mint --user alice --ttl 12h --auth-secret-file iceway.secret");
     line(
         text,

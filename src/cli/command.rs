@@ -23,6 +23,7 @@ pub(super) fn command() -> Command {
         .subcommand(serve())
         .subcommand(check())
         .subcommand(credentials())
+        .subcommand(super::api_keys_command::api_keys())
         .subcommand(healthcheck())
 }
 
@@ -32,10 +33,10 @@ fn serve() -> Command {
         .long_about(
             "Serve until SIGTERM or SIGINT.\n\n\
              SIGTERM and SIGINT refuse new allocations, wait for those that are up (runtime.drain_timeout)\n\
-             and end; a second one ends at once. SIGHUP reads configuration and certificates again.\n\n\
+             and end; a second one ends at once. SIGHUP reads configuration, API keys and certificates again.\n\n\
              Every setting can be given by flag, by environment or in a file, in this order of precedence.\n\
-             Without a secret and without users, a secret is generated and a credential that is valid for\n\
-             24 hours is printed.",
+             Without a secret and without users, a secret and an API key are generated until the process\n\
+             ends, and a credential that is valid for 24 hours is printed.",
         )
         .arg(config())
         .args(flags(&[]))
@@ -139,7 +140,7 @@ fn healthcheck() -> Command {
         .args(flags(&["http"]))
 }
 
-fn config() -> Arg {
+pub(super) fn config() -> Arg {
     Arg::new("config")
         .long("config")
         .short('c')

@@ -1,15 +1,22 @@
 //! The commands; wires everything.
 
+mod api_keys;
+mod api_keys_command;
 mod banner;
 mod check;
 mod command;
+mod control;
 mod credentials;
 mod exit;
+mod fault;
 mod healthcheck;
+mod keeper;
 mod meanings;
 mod reference;
 mod serve;
+mod serving;
 mod terminal;
+mod trial;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -20,7 +27,7 @@ pub use reference::reference;
 
 use crate::{
     api::utc,
-    config::{ConfigError, Sources, given_flags},
+    config::{Config, ConfigError, Sources, given_flags},
     runtime::TlsError,
 };
 use exit::Failure;
@@ -37,6 +44,7 @@ pub fn run() -> ExitCode {
         Some(("serve", matches)) => serve::run(&sources(matches)),
         Some(("check", matches)) => check::run(&sources(matches), matches.get_flag("show")),
         Some(("credentials", matches)) => credentials::run(matches),
+        Some(("api-keys", matches)) => api_keys::run(matches),
         Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
         // The parser lets no other through.
         Some(_) | None => Ok(()),
@@ -78,6 +86,11 @@ fn sources(matches: &ArgMatches) -> Sources {
     sources.file = matches.get_one::<std::path::PathBuf>("config").cloned();
     sources.flags = given_flags(matches);
     sources
+}
+
+/// Whether nodes share a Redis.
+const fn has_redis(config: &Config) -> bool {
+    config.redis.url.is_some()
 }
 
 /// Seconds since the Unix epoch.

@@ -178,8 +178,12 @@ pub fn sha256(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// A new key with its text, which is kept nowhere.
-pub(super) fn generate(new: NewApiKey, now: u64) -> Result<(ApiKey, Zeroizing<String>), ApiKeysError> {
+/// A new key with its text, which is kept nowhere. `now` in seconds since the Unix epoch. It is up to the caller to
+/// let it be known: see [`Cluster::create_api_key`](super::Cluster::create_api_key).
+///
+/// # Errors
+/// [`ApiKeysError`]: it is not one that can be.
+pub fn generate(new: NewApiKey, now: u64) -> Result<(ApiKey, Zeroizing<String>), ApiKeysError> {
     check(&new, now)?;
     let mut random = Zeroizing::new([0; KEY_BYTES]);
     let mut id = [0; ID_CHARS];

@@ -13,9 +13,9 @@ use futures_util::future::join;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    Answer, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer, NodeId, NodeInfo,
-    NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError, Row,
-    StoreError,
+    Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer, NodeId,
+    NodeInfo, NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError,
+    Row, StoreError,
     alone::Alone,
     clock::unix_millis,
     derive::derive_key,
@@ -141,6 +141,12 @@ impl Cluster {
     /// [`OpenError::Directory`], [`OpenError::KeysFile`]; then all stays as it was.
     pub fn reload(&self, config: &Config) -> Result<(), OpenError> {
         self.inner.state.reload(config)
+    }
+
+    /// Lets callers use one more API key until the process ends. It is kept nowhere and told to nobody; only the first
+    /// one counts.
+    pub fn set_passing_key(&self, key: ApiKey) {
+        self.inner.state.set_passing_key(key);
     }
 
     /// Writes what still waits to be written, and tells the others that this node ends. Call it before the end, when

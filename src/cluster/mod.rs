@@ -32,7 +32,7 @@ pub use access::{ApiKey, ApiKeyId, Scope, Scopes};
 pub use allocation::{AllocationPage, AllocationQuery, AllocationRecord};
 pub use api_keys::{
     API_KEY_NAME_CHARS_MAX, API_KEY_NETWORKS_MAX, API_KEY_PREFIX, ApiKeyRefusal, ApiKeys, ApiKeysError,
-    NewApiKey, api_key_id, sha256,
+    NewApiKey, api_key_id, generate as generate_api_key, sha256,
 };
 pub use derive::derive_key;
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};

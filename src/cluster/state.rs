@@ -42,6 +42,7 @@ pub(super) struct State {
     pub(super) node_key: Zeroizing<[u8; 32]>,
     config: RwLock<Arc<Config>>,
     file_keys: RwLock<Arc<[ApiKey]>>,
+    passing_key: OnceLock<ApiKey>,
     tables: Mutex<Tables>,
     directory: ArcSwap<Directory>,
     api_keys: ArcSwap<ApiKeys>,
@@ -79,6 +80,7 @@ impl State {
             node_key,
             config: RwLock::new(Arc::new(config.clone())),
             file_keys: RwLock::new(read_file_keys(config)?),
+            passing_key: OnceLock::new(),
             tables: Mutex::new(tables),
             directory: ArcSwap::from_pointee(config.directory()?),
             api_keys: ArcSwap::default(),
@@ -105,6 +107,12 @@ impl State {
         self.rebuild(Table::ApiKeys);
         self.rebuild(Table::Revocations);
         Ok(())
+    }
+
+    pub(super) fn set_passing_key(&self, key: ApiKey) {
+        if self.passing_key.set(key).is_ok() {
+            self.rebuild(Table::ApiKeys);
+        }
     }
 
     pub(super) fn connect(&self, handler: Arc<dyn Handler>, quotas: Arc<dyn QuotaTable>) {
@@ -238,7 +246,9 @@ impl State {
             Table::Secrets => self.rebuild_directory(now),
             Table::ApiKeys => {
                 let stored: Vec<ApiKey> = self.values(Table::ApiKeys, now);
-                let configured = Arc::clone(&self.file_keys.read().unwrap_or_else(PoisonError::into_inner));
+                let file_keys = Arc::clone(&self.file_keys.read().unwrap_or_else(PoisonError::into_inner));
+                let configured: Vec<ApiKey> =
+                    file_keys.iter().chain(self.passing_key.get()).cloned().collect();
                 self.api_keys.store(Arc::new(ApiKeys::new(stored, &configured)));
             }
             Table::Revocations => {

@@ -49,7 +49,7 @@ impl Config {
             classes: self.quota_classes.iter().map(|class| class.to_core(&self.bandwidth)).collect(),
             expiry: self.auth.expiry,
             legacy_channel_numbers: self.protocol.legacy_channel_numbers,
-            external_users: false,
+            external_users: self.redis.url.is_some() && self.redis.coturn_users,
         }
     }
 }

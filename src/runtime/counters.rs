@@ -23,6 +23,8 @@ pub struct RuntimeCounters {
     pub receive_failed: u64,
     /// ICMP errors read from relay sockets.
     pub icmp_errors: u64,
+    /// Ended allocations that nobody could take note of: the thread that keeps book is too far behind.
+    pub usage_lost: u64,
     /// TCP and TLS connections.
     pub streams: StreamCounters,
 }

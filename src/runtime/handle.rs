@@ -1,6 +1,7 @@
 //! Reaching a running node from other threads.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{
         Arc,
@@ -22,8 +23,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    credentials::Directory,
-    turn::{Counters, LookUpId, Quotas, Shared, UserKey},
+    credentials::{Directory, KeyId, Revocations},
+    turn::{self, AllocationId, Counters, ListQuery, Listed, LookUpId, Quotas, Shared, UserKey},
 };
 
 /// How long a shard may take to answer.
@@ -40,6 +41,14 @@ pub(super) enum Command {
     Reload(Rules),
     /// Take over new users and secrets.
     SetDirectory(Arc<Directory>),
+    /// Take over these revocations, and answer how many allocations were ended by that.
+    Revoke(Arc<Revocations>, oneshot::Sender<usize>),
+    /// Answer with some allocations.
+    List(ListQuery, oneshot::Sender<turn::ListPage>),
+    /// End one allocation, and answer whether there was such a one.
+    Close(AllocationId, oneshot::Sender<bool>),
+    /// Answer how many allocations there are by secret.
+    KeyIdsInUse(oneshot::Sender<Vec<(KeyId, usize)>>),
     /// Go on with a request that waited for a user's key.
     Found(LookUpId, Option<UserKey>),
     /// Refuse new allocations.
@@ -123,6 +132,56 @@ impl NodeHandle {
         }
     }
 
+    /// Takes over revocations: what they hit is refused from now on, and ended if they say so. Shards are told before
+    /// this returns; the future answers how many allocations were ended, within a second.
+    pub fn revoke(&self, revocations: &Arc<Revocations>) -> impl Future<Output = usize> + Send + use<> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let asked = self.asked(|answer| Command::Revoke(Arc::clone(revocations), answer));
+        async move { all_answered(asked, deadline).await.into_iter().flatten().sum() }
+    }
+
+    /// Some allocations, by shard and then by id. Takes at most a second; a shard that does not answer in that time is
+    /// passed over.
+    pub async fn list(&self, filter: ListFilter) -> ListPage {
+        let ListFilter { user, label, after, limit } = filter;
+        let (first, mut after) = after.map_or((0, None), |(shard, id)| (shard, Some(id)));
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        let mut allocations = Vec::new();
+        for (number, shard) in self.shared.shards.iter().enumerate().skip(first) {
+            // One more than is wanted tells whether there are more.
+            while allocations.len() <= limit {
+                let limit = limit + 1 - allocations.len();
+                let query = ListQuery { user: user.clone(), label: label.clone(), after, limit };
+                let page = answered(ask(shard, |answer| Command::List(query, answer)), deadline).await;
+                let page = page.unwrap_or_default();
+                allocations.extend(page.allocations.into_iter().map(|listed| (number, listed)));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        let has_more = allocations.len() > limit;
+        allocations.truncate(limit);
+        ListPage { allocations, has_more }
+    }
+
+    /// Ends one allocation. Answers whether there was such a one, within a second.
+    pub async fn close_allocation(&self, shard: usize, id: AllocationId) -> bool {
+        let Some(shard) = self.shared.shards.get(shard) else { return false };
+        let asked = ask(shard, |answer| Command::Close(id, answer));
+        answered(asked, Instant::now() + ANSWER_TIMEOUT).await.unwrap_or(false)
+    }
+
+    /// How many live allocations were made with each secret; those without any are left out. Within a second.
+    pub async fn key_ids_in_use(&self) -> Vec<(KeyId, usize)> {
+        let mut sums = BTreeMap::new();
+        for (id, count) in self.ask_all(Command::KeyIdsInUse).await.into_iter().flatten().flatten() {
+            *sums.entry(id).or_default() += count;
+        }
+        sums.into_iter().collect()
+    }
+
     /// How many allocations there are, for whom.
     #[must_use]
     pub fn quotas(&self) -> &Quotas {
@@ -182,15 +241,14 @@ impl NodeHandle {
         let _ended = ends.join_next().await;
     }
 
-    /// Asks every shard before the first is waited for; `None` did not answer in time.
     async fn ask_all<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<Option<T>> {
-        let asked: Vec<_> = self.shared.shards.iter().map(|shard| ask(shard, &command)).collect();
         let deadline = Instant::now() + ANSWER_TIMEOUT;
-        let mut answers = Vec::with_capacity(asked.len());
-        for answer in asked {
-            answers.push(answered(answer, deadline).await);
-        }
-        answers
+        all_answered(self.asked(command), deadline).await
+    }
+
+    /// Asks every shard.
+    fn asked<T>(&self, command: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<Asked<T>> {
+        self.shared.shards.iter().map(|shard| ask(shard, &command)).collect()
     }
 
     fn tell_all(&self, command: impl Fn() -> Command) {
@@ -211,6 +269,37 @@ fn ask<T>(shard: &UnboundedSender<Command>, command: impl FnOnce(oneshot::Sender
 
 async fn answered<T>(asked: Asked<T>, deadline: Instant) -> Option<T> {
     timeout_at(deadline, asked?).await.ok()?.ok()
+}
+
+/// By shard; `None` did not answer in time.
+async fn all_answered<T>(asked: Vec<Asked<T>>, deadline: Instant) -> Vec<Option<T>> {
+    let mut answers = Vec::with_capacity(asked.len());
+    for answer in asked {
+        answers.push(answered(answer, deadline).await);
+    }
+    answers
+}
+
+/// Which allocations are wanted.
+#[derive(Clone, Debug)]
+pub struct ListFilter {
+    /// Only this user's.
+    pub user: Option<Box<str>>,
+    /// Only those with this label.
+    pub label: Option<Box<str>>,
+    /// Only those after this shard and id.
+    pub after: Option<(usize, AllocationId)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some allocations.
+#[derive(Clone, Debug, Default)]
+pub struct ListPage {
+    /// Each with its shard, in their order.
+    pub allocations: Vec<(usize, Listed)>,
+    /// Whether there are more after the last one.
+    pub has_more: bool,
 }
 
 /// Counters of every shard at one point in time.

@@ -25,8 +25,8 @@ mod to_client;
 mod to_peer;
 
 pub use counters::RuntimeCounters;
-pub use handle::{NodeHandle, RelayPorts, ShardSnapshot, Snapshot};
-pub use node::{Listening, Node, StartError};
-pub use start::{LookUp, Start};
+pub use handle::{ListFilter, ListPage, NodeHandle, RelayPorts, ShardSnapshot, Snapshot};
+pub use node::{Listeners, Listening, Node, StartError};
+pub use start::{Ended, LookUp, Start};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
 pub use tls::{CertificateStatus, TlsError, check_certificate};

@@ -1,6 +1,11 @@
 //! The relay of one process: its shards and how others reach them.
 
-use std::{io, net::SocketAddr, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use super::{
     addresses,
@@ -16,7 +21,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    credentials::Directory,
+    credentials::Revocations,
     turn::{self, NonceKey, Ports, RelayAddress, Setup, Shared, TotalBudget, Transport},
 };
 
@@ -71,12 +76,21 @@ impl StartError {
     }
 }
 
-impl Node {
-    /// Binds every listener and starts the shards.
+/// The sockets that clients send to, bound but not yet served: what arrives waits in the kernel.
+#[derive(Debug)]
+pub struct Listeners {
+    listening: Vec<Listening>,
+    by_shard: Vec<ShardListeners>,
+    interfaces: Vec<IpAddr>,
+    tls: Option<Arc<TlsStore>>,
+}
+
+impl Listeners {
+    /// Reads the certificate and binds every listener once for each shard.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(config: &Config, start: Start) -> Result<Self, StartError> {
+    pub fn bind(config: &Config) -> Result<Self, StartError> {
         match sys::raise_descriptor_limit() {
             Ok(limit) => tracing::debug!(limit, "Descriptor limit raised."),
             Err(error) => tracing::warn!(%error, "The descriptor limit could not be raised."),
@@ -89,7 +103,32 @@ impl Node {
             shards => shards,
         };
         let wanted = addresses::wanted(&config.listen, &interfaces);
-        let (listening, listeners) = listen::bind_all(&wanted, shards, config.runtime.socket_buffer_bytes)?;
+        let (listening, by_shard) = listen::bind_all(&wanted, shards, config.runtime.socket_buffer_bytes)?;
+        Ok(Self { listening, by_shard, interfaces, tls })
+    }
+
+    /// Where clients are listened for, with the actual ports.
+    #[must_use]
+    pub fn listening(&self) -> &[Listening] {
+        &self.listening
+    }
+}
+
+impl Node {
+    /// Binds every listener and starts the shards.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(config: &Config, start: Start) -> Result<Self, StartError> {
+        Self::start_on(Listeners::bind(config)?, config, start)
+    }
+
+    /// Starts the shards behind listeners that were bound for the same configuration.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start_on(listeners: Listeners, config: &Config, start: Start) -> Result<Self, StartError> {
+        let Listeners { listening, by_shard, interfaces, tls } = listeners;
         let ips: Vec<_> = listening.iter().map(|one| one.address.ip()).collect();
         let relay_addresses = addresses::relay_addresses(&config.relay, &ips);
         let fixed = Fixed {
@@ -97,14 +136,12 @@ impl Node {
             relay_addresses: relay_addresses.clone(),
             interfaces,
         };
-        let Start { directory, nonce_key, look_ups } = start;
-        let cores = CoreParts::new(config, &fixed, directory, nonce_key);
-
+        let cores = CoreParts::new(config, &fixed, &start);
         let admission = Arc::new(StreamAdmission::new(&config.streams));
         let clock = Clock::start();
         let mut threads = Vec::new();
         let mut commands = Vec::new();
-        for (number, ShardListeners { udp, streams }) in listeners.into_iter().enumerate() {
+        for (number, ShardListeners { udp, streams }) in by_shard.into_iter().enumerate() {
             let setup = ShardSetup {
                 core: cores.setup(),
                 udp,
@@ -114,7 +151,7 @@ impl Node {
                 admission: Arc::clone(&admission),
                 relay_buffer_bytes: config.runtime.relay_socket_buffer_bytes,
                 clock,
-                told: Told { shard: number, look_ups: look_ups.clone() },
+                told: Told { shard: number, ended: start.ended.clone(), look_ups: start.look_ups.clone() },
             };
             let (thread, sender) =
                 shard_thread::spawn(number, setup).map_err(StartError::system("start a relay thread"))?;
@@ -156,20 +193,22 @@ impl Node {
 /// What the cores of all shards are made of.
 struct CoreParts {
     rules: Rules,
+    revocations: Arc<Revocations>,
     shared: Arc<Shared>,
     nonce_key: NonceKey,
 }
 
 impl CoreParts {
-    fn new(config: &Config, fixed: &Fixed, directory: Arc<Directory>, nonce_key: NonceKey) -> Self {
+    fn new(config: &Config, fixed: &Fixed, start: &Start) -> Self {
         let locals: Vec<_> = fixed.relay_addresses.iter().map(|address| address.local).collect();
         Self {
-            rules: fixed.rules(config, directory),
+            rules: fixed.rules(config, Arc::clone(&start.directory)),
+            revocations: Arc::clone(&start.revocations),
             shared: Arc::new(Shared::new(
                 Ports::new(&locals, config.relay.port_min, config.relay.port_max),
                 TotalBudget::new(config.bandwidth.total),
             )),
-            nonce_key,
+            nonce_key: start.nonce_key.clone(),
         }
     }
 
@@ -178,7 +217,7 @@ impl CoreParts {
         Setup {
             options,
             directory,
-            revocations: Arc::default(),
+            revocations: Arc::clone(&self.revocations),
             policy,
             shared: Arc::clone(&self.shared),
             nonce_key: self.nonce_key.clone(),

@@ -27,10 +27,10 @@ use super::{
     to_peer::PeerKey,
 };
 use crate::{
-    credentials::Directory,
+    credentials::{Directory, KeyId, Revocations},
     turn::{
-        ClientOutcome, FiveTuple, IcmpError, Instant, ListenerId, LookUpId, Now, Output, RelayId, Server,
-        UserKey,
+        AllocationId, ClientOutcome, Cut, FiveTuple, IcmpError, Instant, ListPage, ListQuery, ListenerId,
+        LookUpId, Now, Output, RelayId, Server, UserKey,
     },
 };
 
@@ -193,6 +193,40 @@ impl Shard {
         self.server.set_directory(directory);
     }
 
+    /// Takes over revocations, and ends some of what they hit.
+    pub(super) fn set_revocations(&mut self, revocations: Arc<Revocations>) -> Cut {
+        let now = self.clock.now();
+        let cut = self.server.set_revocations(now, revocations);
+        self.finish(now);
+        cut
+    }
+
+    /// Ends more of what the revocations hit.
+    pub(super) fn go_on_revoking(&mut self) -> Cut {
+        let now = self.clock.now();
+        let cut = self.server.go_on_revoking(now);
+        self.finish(now);
+        cut
+    }
+
+    /// Some allocations, in the order of their ids.
+    pub(super) fn list(&self, query: &ListQuery) -> ListPage {
+        self.server.list(self.clock.now(), query)
+    }
+
+    /// Ends one allocation; `false` if there is none of this id.
+    pub(super) fn close_allocation(&mut self, id: AllocationId) -> bool {
+        let now = self.clock.now();
+        let was_there = self.server.close_allocation(now, id);
+        self.finish(now);
+        was_there
+    }
+
+    /// How many allocations there are by secret.
+    pub(super) fn key_ids_in_use(&self) -> Vec<(KeyId, usize)> {
+        self.server.key_ids_in_use()
+    }
+
     /// Goes on with a request that waited for a user's key.
     pub(super) fn found(&mut self, id: LookUpId, key: Option<UserKey>) {
         let now = self.clock.now();
@@ -348,7 +382,12 @@ impl Shard {
                     queue.close();
                 }
             }
-            Output::Event(event) => events::log(now, &event),
+            Output::Event(event) => {
+                events::log(now, &event);
+                if !self.told.event(now, event) {
+                    self.counters.usage_lost += 1;
+                }
+            }
         }
     }
 }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     config,
+    credentials::Revocations,
     turn::{ListenerId, Server, Setup},
 };
 
@@ -102,7 +103,8 @@ async fn serve(
         tokio::select! {
             biased;
             command = commands.recv() => {
-                if obey(shard, streams, command) {
+                let Some(command) = command else { return Ok(()) };
+                if obey(shard, streams, command).await? {
                     return Ok(());
                 }
             }
@@ -121,29 +123,32 @@ async fn serve(
 }
 
 /// Does what it is told. Answers whether that was to end.
-fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Option<Command>) -> bool {
+async fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Command) -> io::Result<bool> {
+    // Whoever asked may have given up waiting for an answer.
     match command {
-        Some(Command::Snapshot(answer)) => {
-            // Whoever asked may have given up waiting.
-            let _heard = answer.send(shard.borrow().snapshot(streams.counters()));
-            false
-        }
-        Some(Command::Reload(rules)) => {
-            shard.borrow_mut().reload(rules);
-            false
-        }
-        Some(Command::SetDirectory(directory)) => {
-            shard.borrow_mut().set_directory(directory);
-            false
-        }
-        Some(Command::Found(id, key)) => {
-            shard.borrow_mut().found(id, key);
-            false
-        }
-        Some(Command::Drain) => {
-            shard.borrow_mut().start_drain();
-            false
-        }
-        Some(Command::Shutdown) | None => true,
+        Command::Snapshot(answer) => drop(answer.send(shard.borrow().snapshot(streams.counters()))),
+        Command::Reload(rules) => shard.borrow_mut().reload(rules),
+        Command::SetDirectory(directory) => shard.borrow_mut().set_directory(directory),
+        Command::Revoke(revocations, answer) => drop(answer.send(revoke(shard, revocations).await?)),
+        Command::List(query, answer) => drop(answer.send(shard.borrow().list(&query))),
+        Command::Close(id, answer) => drop(answer.send(shard.borrow_mut().close_allocation(id))),
+        Command::KeyIdsInUse(answer) => drop(answer.send(shard.borrow().key_ids_in_use())),
+        Command::Found(id, key) => shard.borrow_mut().found(id, key),
+        Command::Drain => shard.borrow_mut().start_drain(),
+        Command::Shutdown => return Ok(true),
     }
+    Ok(false)
+}
+
+/// Ends what is revoked, with packets and streams in between. Answers how many allocations that were.
+async fn revoke(shard: &RefCell<Shard>, revocations: Arc<Revocations>) -> io::Result<usize> {
+    let mut cut = shard.borrow_mut().set_revocations(revocations);
+    let mut ended = cut.ended;
+    while !cut.is_done {
+        shard.borrow_mut().turns()?;
+        tokio::task::yield_now().await;
+        cut = shard.borrow_mut().go_on_revoking();
+        ended += cut.ended;
+    }
+    Ok(ended)
 }

@@ -93,6 +93,24 @@ metrics! {
     TLS_CERTIFICATE_RELOADS: Counter "iceway_tls_certificate_reloads_total" [], "Times the certificate was replaced; only if there is one.";
     TLS_CERTIFICATE_RELOAD_FAILURES: Counter "iceway_tls_certificate_reload_failures_total" [], "Times the certificate could not be replaced, so that the old one stayed; only if there is one.";
 
+    CREDENTIALS_ISSUED: Counter "iceway_credentials_issued_total" ["dialect"], "Credentials issued by the API by the form they were asked for in.";
+    SECRETS: Gauge "iceway_secrets" [], "Secrets whose credentials are accepted.";
+    API_KEYS: Gauge "iceway_api_keys" [], "Keys of callers of the API.";
+    REVOCATIONS: Gauge "iceway_revocations" [], "Revocations that may still hit a credential.";
+    CLUSTER_NODES: Gauge "iceway_cluster_nodes" ["state"], "Nodes by state, this one included.";
+    CLUSTER_CONNECTED: Gauge "iceway_cluster_connected" [], "1 while other nodes can be reached through Redis, else 0; only if redis.url is set.";
+    CLUSTER_DEGRADED: Counter "iceway_cluster_degraded_seconds_total" [], "Time in seconds during which they could not be reached; only if redis.url is set.";
+    CLUSTER_REQUESTS: Counter "iceway_cluster_requests_total" [], "Questions of other nodes answered; only if redis.url is set.";
+    CLUSTER_FRAMES_REFUSED: Counter "iceway_cluster_frames_refused_total" [], "Messages between nodes refused as forged, replayed or unreadable; only if redis.url is set.";
+    REDIS_COMMANDS: Counter "iceway_redis_commands_total" [], "Commands sent to Redis; only if redis.url is set.";
+    REDIS_COMMANDS_FAILED: Counter "iceway_redis_commands_failed_total" [], "Commands that failed or were not answered in time; only if redis.url is set.";
+    REDIS_CONNECTIONS: Counter "iceway_redis_connections_total" [], "Connections made to Redis, the first ones included; only if redis.url is set.";
+    USAGE_PENDING: Gauge "iceway_usage_records_pending" [], "Records of ended allocations that nobody has taken yet.";
+    USAGE_LOST: Counter "iceway_usage_records_lost_total" [], "Records of ended allocations that could not be kept.";
+    USAGE_UNNAMED: Counter "iceway_usage_records_unnamed_total" [], "Ended allocations summed under nobody's name, because a day had too many users or labels.";
+    STORE_COMMITS: Counter "iceway_store_commits_total" [], "Commits to the file of store.path.";
+    STORE_ERRORS: Counter "iceway_store_errors_total" [], "Times the file of store.path could not be written.";
+
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
     PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";

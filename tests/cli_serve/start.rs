@@ -82,7 +82,7 @@ fn where_standard_output_is_a_log_no_credential_is_said() {
     server.logged("Ended.");
     let (status, log, out) = server.ended();
     assert_eq!((status.code(), out.as_str()), (Some(0), ""));
-    assert!(log.contains("No secret and no users are configured: nobody can allocate."), "{log}");
+    assert!(log.contains("only credentials of the API work, and only until the process ends."), "{log}");
 }
 
 #[test]

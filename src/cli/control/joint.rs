@@ -1,0 +1,194 @@
+//! What this node does about what it is asked by the API and by other nodes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use futures_util::future::BoxFuture;
+
+use super::{
+    identity,
+    load::{Capacity, LoadMeter},
+};
+use crate::{
+    cli::now_unix,
+    cluster::{
+        AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, Handler, NodeLoad, NodeState,
+    },
+    credentials::{Directory, Revocations},
+    runtime::{ListFilter, NodeHandle},
+    telemetry::Process,
+    turn::{Identity, Listed},
+};
+
+/// The most allocations of one page.
+const PAGE_MAX: u32 = 1000;
+
+/// Where the relay and the cluster meet.
+pub(super) struct Joint {
+    node: NodeHandle,
+    cluster: Cluster,
+    capacity: ArcSwap<Capacity>,
+    meter: LoadMeter,
+    given: Mutex<Given>,
+}
+
+/// What the relay was given last.
+struct Given {
+    directory: Arc<Directory>,
+    revocations: Arc<Revocations>,
+}
+
+impl Joint {
+    /// A relay that was started with this directory and these revocations.
+    pub(super) fn new(
+        node: NodeHandle,
+        cluster: Cluster,
+        started: &super::Started,
+        capacity: Capacity,
+    ) -> Self {
+        let given = Given {
+            directory: Arc::clone(&started.directory),
+            revocations: Arc::clone(&started.revocations),
+        };
+        Self {
+            node,
+            cluster,
+            capacity: ArcSwap::from_pointee(capacity),
+            meter: LoadMeter::new(),
+            given: Mutex::new(given),
+        }
+    }
+
+    pub(super) fn set_capacity(&self, capacity: Capacity) {
+        self.capacity.store(Arc::new(capacity));
+    }
+
+    /// Hands the relay the secrets and users of the cluster if they are others than before.
+    pub(super) fn give_directory(&self) {
+        let mut given = self.given();
+        let directory = self.cluster.directory();
+        if !Arc::ptr_eq(&directory, &given.directory) {
+            self.node.set_directory(&directory);
+            given.directory = directory;
+        }
+    }
+
+    /// Notes that the relay was given this directory.
+    pub(super) fn directory_given(&self, directory: Arc<Directory>) {
+        self.given().directory = directory;
+    }
+
+    /// Hands the relay the revocations of the cluster if they are others than before, and answers how many
+    /// allocations were ended by that.
+    pub(super) async fn give_revocations(&self) -> usize {
+        let cut = {
+            // Shards are told within the lock, so that no older set comes after a newer one.
+            let mut given = self.given();
+            let revocations = self.cluster.revocations();
+            if Arc::ptr_eq(&revocations, &given.revocations) {
+                return 0;
+            }
+            let cut = self.node.revoke(&revocations);
+            given.revocations = revocations;
+            cut
+        };
+        cut.await
+    }
+
+    /// Looks again whether the relay has what the cluster has.
+    pub(super) async fn reconcile(&self) {
+        self.give_directory();
+        let cut = self.give_revocations().await;
+        if cut > 0 {
+            tracing::info!(allocations = cut, "Revoked allocations were ended.");
+        }
+    }
+
+    fn given(&self) -> std::sync::MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn page(&self, query: AllocationQuery) -> AllocationPage {
+        let AllocationQuery { user, label, after, limit } = query;
+        let after = match after.map(|after| identity::read(self.cluster.id(), &after)) {
+            Some(None) => return AllocationPage::default(),
+            Some(after) => after,
+            None => None,
+        };
+        let (user, label) = (user.map(Into::into), label.map(Into::into));
+        let filter = ListFilter { user, label, after, limit: limit.clamp(1, PAGE_MAX) as usize };
+        let page = self.node.list(filter).await;
+        let now = now_unix();
+        let record = |(shard, listed)| record(self.cluster.id(), shard, listed, now);
+        AllocationPage {
+            allocations: page.allocations.into_iter().map(record).collect(),
+            has_more: page.has_more,
+        }
+    }
+
+    async fn close(&self, allocation: &str) -> bool {
+        match identity::read(self.cluster.id(), allocation) {
+            Some((shard, id)) => self.node.close_allocation(shard, id).await,
+            None => false,
+        }
+    }
+
+    async fn drain(&self) -> u64 {
+        if !self.node.is_draining() {
+            tracing::info!(
+                "Draining as asked through the API: new allocations are refused until the process ends."
+            );
+            self.node.drain();
+            self.cluster.announce();
+        }
+        self.node.allocations().await as u64
+    }
+}
+
+impl Handler for Joint {
+    fn handle(&self, ask: Ask) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            match ask {
+                Ask::Apply(_) => {
+                    self.give_directory();
+                    Answer::Cut(self.give_revocations().await as u64)
+                }
+                Ask::Allocations(query) => Answer::Allocations(self.page(query).await),
+                Ask::Close { allocation } => Answer::Closed(self.close(&allocation).await),
+                Ask::Drain => Answer::Draining(self.drain().await),
+                Ask::SecretsInUse => {
+                    let in_use = self.node.key_ids_in_use().await;
+                    Answer::SecretsInUse(
+                        in_use.into_iter().map(|(id, n)| (id.to_string(), n as u64)).collect(),
+                    )
+                }
+            }
+        })
+    }
+
+    fn load(&self) -> BoxFuture<'_, (NodeState, NodeLoad)> {
+        Box::pin(async {
+            let snapshot = self.node.snapshot().await;
+            let state = if self.node.is_draining() { NodeState::Draining } else { NodeState::Serving };
+            (state, self.meter.measure(&snapshot, &Process::read(), **self.capacity.load()))
+        })
+    }
+}
+
+fn record(node: &str, shard: usize, listed: Listed, now: u64) -> AllocationRecord {
+    let Identity { user, label, key_id } = listed.identity;
+    AllocationRecord {
+        id: identity::name(node, shard, listed.id),
+        node: node.to_owned(),
+        user: user.to_string(),
+        label: label.map(Into::into),
+        key_id: key_id.map(|id| id.to_string()),
+        transport: listed.five_tuple.transport.as_str().to_owned(),
+        client: listed.five_tuple.client.to_string(),
+        relayed: listed.relayed.iter().map(ToString::to_string).collect(),
+        created: listed.created_unix,
+        expires: now.saturating_add(listed.expires_in),
+        sent_bytes: listed.to_peers.bytes,
+        received_bytes: listed.to_client.bytes,
+    }
+}
