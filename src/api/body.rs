@@ -1,26 +1,31 @@
-//! The body of a request, as JSON, with a bound on its size and time and a sentence for each fault.
+//! Bodies: of a request, as JSON, with a bound on its size and time and a sentence for each fault; of an answer.
 
 use std::time::Duration;
 
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, error::Category};
 use tokio::time::timeout;
 
 use super::problem::{
-    BODY_BROKEN, BODY_TOO_LARGE, BODY_TOO_SLOW, FIELD_INVALID, FIELD_MISSING, FIELD_UNKNOWN, JSON_MALFORMED,
-    MEDIA_TYPE_UNSUPPORTED, Problem,
+    BODY_BROKEN, BODY_TOO_LARGE, BODY_TOO_SLOW, FIELD_INVALID, FIELD_MISSING, FIELD_UNKNOWN, INTERNAL,
+    JSON_MALFORMED, MEDIA_TYPE_UNSUPPORTED, Problem,
 };
 
 /// The largest body that is read: the longest list of secrets fits several times.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
 /// How long a caller may take to send it.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+/// Answers with credentials fit; larger ones grow.
+const ANSWER_BYTES_USUAL: usize = 1024;
+/// Answers hold credentials.
+pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// How much of an unknown field's name is repeated.
 const NAME_CHARS_SHOWN: usize = 64;
 
@@ -35,6 +40,47 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let body = read(request.into_body()).await?;
         parse(&body).map(Self)
     }
+}
+
+/// An answer of JSON that nobody may keep: 200.
+pub(crate) struct Answer<T>(pub(crate) T);
+
+/// An answer of JSON that nobody may keep: 201.
+pub(crate) struct Created<T>(pub(crate) T);
+
+/// An answer without a body: 204.
+pub(crate) struct NoContent;
+
+impl<T: Serialize> IntoResponse for Answer<T> {
+    fn into_response(self) -> Response {
+        respond(StatusCode::OK, &self.0)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Created<T> {
+    fn into_response(self) -> Response {
+        respond(StatusCode::CREATED, &self.0)
+    }
+}
+
+impl IntoResponse for NoContent {
+    fn into_response(self) -> Response {
+        (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response()
+    }
+}
+
+fn respond(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut text = Vec::with_capacity(ANSWER_BYTES_USUAL);
+    if let Err(error) = serde_json::to_writer(&mut text, value) {
+        tracing::error!(%error, "An answer cannot be written.");
+        return INTERNAL.problem().into_response();
+    }
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
 }
 
 /// Reads a body to its end.

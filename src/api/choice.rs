@@ -24,6 +24,8 @@ pub(crate) struct Preference<'a> {
     pub(crate) label: Option<&'a str>,
     /// How many different nodes; fewer are named if there are no more.
     pub(crate) count: usize,
+    /// The node that is asked: it need not hear of itself.
+    pub(crate) own: &'a str,
     /// Milliseconds since the Unix epoch.
     pub(crate) now: u64,
 }
@@ -37,7 +39,7 @@ pub(crate) fn choose<'n>(
 ) -> Vec<&'n NodeInfo> {
     let mut eligible: Vec<&NodeInfo> = nodes
         .iter()
-        .filter(|node| is_eligible(node, preference.now) && fits(node))
+        .filter(|node| is_eligible(node, preference) && fits(node))
         .filter(|node| preference.region.is_none_or(|region| node.region == region))
         .collect();
     if preference.region.is_none() && eligible.iter().any(|node| node.region == preference.home) {
@@ -57,8 +59,9 @@ pub(crate) fn choose<'n>(
 }
 
 /// Whether a client may be sent there at all.
-pub(crate) fn is_eligible(node: &NodeInfo, now: u64) -> bool {
-    let is_heard_of = now.saturating_sub(node.told) < SILENT_AFTER_MILLIS;
+fn is_eligible(node: &NodeInfo, preference: &Preference<'_>) -> bool {
+    let age = preference.now.saturating_sub(node.told);
+    let is_heard_of = age < SILENT_AFTER_MILLIS || node.id == preference.own;
     let is_serving = match node.state {
         NodeState::Serving => true,
         NodeState::Draining => false,
@@ -163,7 +166,7 @@ mod tests {
     }
 
     fn preference<'a>(region: Option<&'a str>, label: Option<&'a str>, count: usize) -> Preference<'a> {
-        Preference { region, home: "eu", label, count, now: NOW }
+        Preference { region, home: "eu", label, count, own: "n99", now: NOW }
     }
 
     fn ids(chosen: &[&NodeInfo]) -> Vec<String> {
@@ -186,7 +189,7 @@ mod tests {
             }
             let distinct: HashSet<_> = ids(&chosen).into_iter().collect();
             prop_assert_eq!(distinct.len(), chosen.len());
-            let fit = nodes.iter().filter(|node| is_eligible(node, NOW));
+            let fit = nodes.iter().filter(|node| is_eligible(node, &wanted));
             let fit = fit.filter(|node| region.as_ref().is_none_or(|region| node.region == *region));
             let home = fit.clone().filter(|node| node.region == "eu").count();
             let all = if region.is_none() && home > 0 { home } else { fit.count() };

@@ -14,8 +14,9 @@ use super::{
 };
 use crate::{cluster, runtime::Snapshot};
 
-#[derive(Serialize)]
-struct Health {
+/// How the node is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Health {
     status: &'static str,
     shards: usize,
     allocations: usize,
@@ -23,7 +24,13 @@ struct Health {
     reasons: Vec<String>,
 }
 
-/// `GET /healthz`: 200 if every shard answers. A node that does not should be restarted.
+/// Whether every shard answers. A node that does not should be restarted.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "node",
+    responses((status = 200, description = "It lives.", body = Health))
+)]
 pub(super) async fn alive(State(service): State<Service>) -> Response {
     let snapshot = service.node.snapshot().await;
     let silent = silent_shards(&snapshot);
@@ -34,8 +41,14 @@ pub(super) async fn alive(State(service): State<Service>) -> Response {
     }
 }
 
-/// `GET /readyz`: 200 if new clients are welcome. They are while other nodes cannot be reached: the status is then
-/// `degraded`, with the reason.
+/// Whether new clients are welcome. They are while other nodes cannot be reached: the status is then `degraded`, with
+/// the reason.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "node",
+    responses((status = 200, description = "They are.", body = Health))
+)]
 pub(super) async fn ready(State(service): State<Service>) -> Response {
     let snapshot = service.node.snapshot().await;
     let mut reasons = silent_shards(&snapshot);

@@ -42,6 +42,7 @@ problems! {
     BODY_BROKEN: 400 "body_broken", "The body of the request broke off.";
     MEDIA_TYPE_UNSUPPORTED: 415 "media_type_unsupported", "The body is not of a type that is read here.";
     JSON_MALFORMED: 400 "json_malformed", "The body is not valid JSON.";
+    FORM_MALFORMED: 400 "form_malformed", "The form cannot be read.";
     FIELD_UNKNOWN: 422 "field_unknown", "The request has a field that is not known.";
     FIELD_MISSING: 422 "field_missing", "The request lacks a field.";
     FIELD_INVALID: 422 "field_invalid", "A field of the request is of the wrong type.";
@@ -57,6 +58,7 @@ problems! {
     FAMILIES_INVALID: 422 "families_invalid", "The list of address families cannot be used.";
     COUNT_OUT_OF_RANGE: 422 "count_out_of_range", "The number of nodes is outside what this server allows.";
     QUOTA_INVALID: 422 "quota_invalid", "The quota class cannot be used.";
+    EXPIRY_INVALID: 422 "expiry_invalid", "The expiry policy cannot be used.";
     SERVICE_UNKNOWN: 400 "service_unknown", "Only the service turn is offered.";
     TURN_KEY_UNKNOWN: 404 "turn_key_unknown", "There is no such TURN key, or it is not the caller's.";
     SUBJECT_MISSING: 403 "subject_missing", "This is for the token of an end user.";

@@ -1,50 +1,100 @@
 //! The paths.
 
 use axum::{
-    Json, Router,
+    Router,
+    body::Bytes,
     extract::State,
     http::header,
+    middleware,
     response::{IntoResponse as _, Response},
-    routing::get,
+    routing,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::routes;
 
 use super::{
-    Service, health,
+    Service,
+    body::Answer,
+    dialects::{cloudflare, uberti},
+    health, idempotency,
     metrics::{self, Scrape},
-    problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND},
+    openapi::Endpoints,
+    problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
+    v1::{credentials, ice_servers, revocations},
 };
 
 /// What Prometheus asks for.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// What is listed at `/`.
+const PATHS: [&str; 5] = ["/v1/turn/credentials", "/openapi.json", "/metrics", "/healthz", "/readyz"];
 
 /// Everything the node answers over HTTP.
 pub fn router(service: Service) -> Router {
-    Router::new()
-        .route("/", get(index))
-        .route("/metrics", get(scrape))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    let (router, document) = endpoints().split();
+    let document = Bytes::from(document);
+    router
+        .route(uberti::ALIAS, routing::get(uberti::turn_by_query).post(uberti::turn_by_form))
+        .route(
+            "/openapi.json",
+            routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
+        )
+        .route_layer(middleware::from_fn_with_state(service.clone(), idempotency::once))
         .method_not_allowed_fallback(async || METHOD_NOT_ALLOWED.answer(&[]))
         .fallback(async || NOT_FOUND.answer(&[]))
         .with_state(service)
 }
 
-#[derive(Serialize)]
+/// The description of everything, as `/openapi.json` has it.
+#[must_use]
+pub fn openapi() -> String {
+    endpoints().split().1
+}
+
+fn endpoints() -> Endpoints {
+    Endpoints::new()
+        .add_open(routes!(index), &[])
+        .add_open(routes!(health::alive), &[&[UNHEALTHY]])
+        .add_open(routes!(health::ready), &[&[NOT_READY]])
+        .add(routes!(scrape), &[])
+        .add(routes!(credentials::issue_credentials), &[credentials::ISSUE_PROBLEMS])
+        .add(routes!(ice_servers::own_ice_servers), &[ice_servers::END_USER_PROBLEMS])
+        .add(routes!(uberti::turn_by_query), &[uberti::UBERTI_PROBLEMS])
+        .add(routes!(uberti::turn_by_form), &[uberti::UBERTI_PROBLEMS, uberti::UBERTI_FORM_PROBLEMS])
+        .add(routes!(cloudflare::generate_ice_servers), &[cloudflare::GENERATE_PROBLEMS])
+        .add(routes!(cloudflare::generate_one), &[cloudflare::GENERATE_PROBLEMS])
+        .add(routes!(cloudflare::revoke_username), &[cloudflare::CLOUDFLARE_REVOKE_PROBLEMS])
+        .add(routes!(revocations::revoke_credentials), &[revocations::REVOKE_PROBLEMS])
+        .add(routes!(revocations::list_revocations), &[])
+}
+
+/// What answers.
+#[derive(Serialize, ToSchema)]
 struct Index {
     name: &'static str,
     version: &'static str,
-    paths: [&'static str; 3],
+    /// Where to go on.
+    paths: [&'static str; PATHS.len()],
 }
 
-async fn index() -> Json<Index> {
-    Json(Index {
-        name: "iceway",
-        version: env!("CARGO_PKG_VERSION"),
-        paths: ["/metrics", "/healthz", "/readyz"],
-    })
+/// Says what answers.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "node",
+    responses((status = 200, description = "Name and version.", body = Index))
+)]
+async fn index() -> Answer<Index> {
+    Answer(Index { name: "iceway", version: env!("CARGO_PKG_VERSION"), paths: PATHS })
 }
 
+/// Everything that is counted, in the text format of Prometheus. Without a key only from `http.metrics_from`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "node",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain"))
+)]
 async fn scrape(State(service): State<Service>) -> Response {
     match metrics::exposition(&Scrape::take(&service).await) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),

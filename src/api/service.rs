@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    hash::{BuildHasher as _, RandomState},
     ops::Deref,
     sync::{
         Arc,
@@ -34,6 +35,7 @@ pub struct ServiceState {
     /// Decides who calls.
     pub access: Arc<Access>,
     issued: [AtomicU64; Dialect::ALL.len()],
+    drawn: AtomicU64,
     reached: Reached,
 }
 
@@ -81,8 +83,9 @@ impl Service {
     pub fn new(node: NodeHandle, cluster: Cluster, config: &Config, reached: &Reached) -> Self {
         let settings = ArcSwap::from_pointee(Settings::new(config, reached));
         let access = Access::new();
-        let issued = Default::default();
-        Self(Arc::new(ServiceState { node, cluster, settings, access, issued, reached: reached.clone() }))
+        let (issued, reached) = (Default::default(), reached.clone());
+        let drawn = AtomicU64::new(RandomState::new().hash_one(0));
+        Self(Arc::new(ServiceState { node, cluster, settings, access, issued, drawn, reached }))
     }
 
     /// Takes over what can change while the node runs.
@@ -102,6 +105,15 @@ impl ServiceState {
         if let Some(count) = self.issued.get(dialect as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// A number that spreads evenly and does not come again; not secret (SplitMix64).
+    pub(super) fn random(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut number = self.drawn.fetch_add(STEP, Ordering::Relaxed);
+        number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        number ^ (number >> 31)
     }
 }
 

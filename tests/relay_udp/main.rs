@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
-mod control;
 mod node;
 mod pressure;
 mod relaying;
