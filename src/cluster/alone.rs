@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Answer, Ask, Health, Host, LimitAnswer, NodeId, NodeInfo, Nodes, PeerCounters, Peers, Rate, Remembered,
-    RequestError, Row, UsagePage, UsageQuery, UsageRecord, UsageTotals, clock::unix_millis,
+    RequestError, Row, UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals, clock::unix_millis,
 };
 
 /// How often this node looks at its own load.
@@ -33,8 +33,8 @@ impl Alone {
         Err(RequestError::UnknownNode(node))
     }
 
-    fn none<T: Send + 'static>() -> BoxFuture<'static, Result<T, RequestError>> {
-        ready(Err(RequestError::Degraded("this node is alone".to_owned()))).boxed()
+    fn none<T: Send + 'static, E: From<RequestError> + Send + 'static>() -> BoxFuture<'static, Result<T, E>> {
+        ready(Err(RequestError::Degraded("this node is alone".to_owned()).into())).boxed()
     }
 }
 
@@ -110,11 +110,11 @@ impl Peers for Alone {
         ready(false).boxed()
     }
 
-    fn usage_records(&self, _: Option<String>, _: u32) -> BoxFuture<'_, Result<UsagePage, RequestError>> {
+    fn usage_records(&self, _: Option<String>, _: u32) -> BoxFuture<'_, Result<UsagePage, UsageError>> {
         Self::none()
     }
 
-    fn acknowledge_usage(&self, _: String) -> BoxFuture<'_, Result<u64, RequestError>> {
+    fn acknowledge_usage(&self, _: String) -> BoxFuture<'_, Result<u64, UsageError>> {
         Self::none()
     }
 

@@ -21,6 +21,7 @@ use super::{
     derive::derive_key,
     limits::Limits,
     memory::Memory,
+    redis::Redis,
     state::State,
     store::{Bounds, Store},
     upkeep,
@@ -308,8 +309,11 @@ pub struct ClusterCounters {
 }
 
 /// The other nodes, if the configuration says where they are found.
-fn peers(_config: &Config, own: NodeInfo) -> Result<Arc<dyn Peers>, OpenError> {
-    Ok(Arc::new(Alone::new(own)))
+fn peers(config: &Config, own: NodeInfo) -> Result<Arc<dyn Peers>, OpenError> {
+    Ok(match config.redis.url {
+        Some(_) => Arc::new(Redis::open(config, own)?),
+        None => Arc::new(Alone::new(own)),
+    })
 }
 
 fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {

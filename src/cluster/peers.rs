@@ -7,8 +7,8 @@ use futures_util::future::BoxFuture;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, UsagePage, UsageQuery, UsageRecord,
-    UsageTotals,
+    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, UsageError, UsagePage, UsageQuery,
+    UsageRecord, UsageTotals,
 };
 
 /// How well the other nodes can be reached.
@@ -104,18 +104,19 @@ pub trait Peers: Send + Sync + 'static {
     /// A page of the shared stream: at most `limit` records after the cursor `after`, the oldest first.
     ///
     /// # Errors
-    /// [`RequestError::Degraded`] while the stream cannot be reached. `Alone` has none and is not asked.
+    /// [`UsageError::Cursor`], and [`RequestError::Degraded`] while the stream cannot be reached. `Alone` has none and is
+    /// not asked.
     fn usage_records(
         &self,
         after: Option<String>,
         limit: u32,
-    ) -> BoxFuture<'_, Result<UsagePage, RequestError>>;
+    ) -> BoxFuture<'_, Result<UsagePage, UsageError>>;
 
     /// Removes the records up to and including a cursor from the shared stream, and answers how many.
     ///
     /// # Errors
     /// As [`usage_records`](Self::usage_records).
-    fn acknowledge_usage(&self, up_to: String) -> BoxFuture<'_, Result<u64, RequestError>>;
+    fn acknowledge_usage(&self, up_to: String) -> BoxFuture<'_, Result<u64, UsageError>>;
 
     /// The shared totals.
     ///
@@ -148,6 +149,11 @@ pub trait Host: Send + Sync + 'static {
 
     /// The table of what users hold here and elsewhere.
     fn quotas(&self) -> Arc<dyn QuotaTable>;
+
+    /// Takes over the secrets that coturn's user database holds for the realm, instead of those it held before.
+    fn set_foreign_secrets(&self, secrets: Vec<crate::config::SecretBytes>) {
+        drop(secrets);
+    }
 }
 
 /// What [`Peers`] count, from the start of the process on.

@@ -21,7 +21,7 @@ impl Cluster {
     pub async fn usage_records(&self, after: Option<&str>, limit: u32) -> Result<UsagePage, UsageError> {
         let limit = limit.clamp(1, USAGE_PAGE_MAX);
         if self.inner.peers.health() != Health::Alone {
-            return Ok(self.inner.peers.usage_records(after.map(str::to_owned), limit).await?);
+            return self.inner.peers.usage_records(after.map(str::to_owned), limit).await;
         }
         let after = after.map(place).transpose()?.unwrap_or(0);
         Ok(self.inner.state.store.usage_records(after, limit as usize).await?)
@@ -33,7 +33,7 @@ impl Cluster {
     /// [`UsageError`].
     pub async fn acknowledge_usage(&self, up_to: &str) -> Result<u64, UsageError> {
         if self.inner.peers.health() != Health::Alone {
-            return Ok(self.inner.peers.acknowledge_usage(up_to.to_owned()).await?);
+            return self.inner.peers.acknowledge_usage(up_to.to_owned()).await;
         }
         Ok(self.inner.state.store.acknowledge_usage(place(up_to)?).await?)
     }

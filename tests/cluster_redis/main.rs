@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
+mod exercise;
 mod harness;
+mod node;
+mod sharing;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;

@@ -1,0 +1,88 @@
+//! What things are called in Redis, how long they live there, and what an ACL user must be allowed.
+
+use std::time::Duration;
+
+use crate::cluster::Table;
+
+/// What Redis must allow: one server or sentinels. The user reads and writes `iceway:*` alone.
+pub const ACL_RULE: &str = "resetkeys ~iceway:* resetchannels &iceway:* -@all +hello +auth +ping +select +info +time +eval \
+                            +evalsha +get +mget +set +del +pexpire +hget +hgetall +hmget +hset +hdel +hlen +hscan +hincrby +zadd \
+                            +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +zcard +xadd +xlen \
+                            +xrange +xtrim +publish +subscribe +unsubscribe";
+
+/// What a Redis Cluster must allow beside [`ACL_RULE`]; Redis 6.2 without the three commands that begin with `+s`.
+pub const ACL_RULE_CLUSTER: &str = "+cluster|slots +asking +readonly +spublish +ssubscribe +sunsubscribe";
+
+/// What `redis.coturn_users` needs beside [`ACL_RULE`]; Redis 6.2 knows `~turn/realm/*` alone.
+pub const ACL_RULE_COTURN: &str = "%R~turn/realm/* +smembers";
+
+/// A node whose entry is older is gone.
+pub(super) const NODE_LEASE: Duration = Duration::from_secs(15);
+/// How often a node renews it.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Of the index of nodes, which only says which entries to look for.
+pub(super) const INDEX_LEASE: Duration = Duration::from_secs(30);
+/// How often the index is renewed and rows are compared.
+pub(super) const CHECK: Duration = Duration::from_secs(10);
+/// Rows live on nodes; what no node has renewed for so long in Redis is nobody's any more.
+pub(super) const ROWS_LEASE: Duration = Duration::from_secs(30 * 86_400);
+/// How long an id is remembered so that its record is not added twice.
+pub(super) const SEEN_LEASE: Duration = Duration::from_secs(7 * 86_400);
+
+/// The sorted set of node names.
+pub(super) const NODES: &str = "iceway:{nodes}";
+/// The stream of usage records.
+pub(super) const USAGE: &str = "iceway:{usage}";
+/// The epoch and the number of writes of all rows.
+pub(super) const ROWS_STATE: &str = "iceway:{rows}:state";
+/// The channel all nodes listen to.
+pub(super) const BUS: &str = "iceway:{bus}";
+
+/// The sealed entry of a node.
+pub(super) fn node(id: &str) -> String {
+    format!("{NODES}:{id}")
+}
+
+/// The channel of one node.
+pub(super) fn channel(id: &str) -> String {
+    format!("iceway:{{bus-{id}}}")
+}
+
+/// The name of a table in keys and where its rows are sealed for.
+pub(super) const fn table(table: Table) -> &'static str {
+    match table {
+        Table::Secrets => "secrets",
+        Table::ApiKeys => "api-keys",
+        Table::Revocations => "revocations",
+    }
+}
+
+/// The hash of a table's rows.
+pub(super) fn rows(of: Table) -> String {
+    format!("iceway:{{rows}}:{}", table(of))
+}
+
+/// When which row of a table is over.
+pub(super) fn rows_expiry(of: Table) -> String {
+    format!("iceway:{{rows}}:{}:expiry", table(of))
+}
+
+/// The state of one limited name.
+pub(super) fn limit(code: &str) -> String {
+    format!("iceway:{{rl:{code}}}")
+}
+
+/// What is kept under one idempotency key.
+pub(super) fn once(code: &str) -> String {
+    format!("iceway:{{once:{code}}}")
+}
+
+/// Ids of records that a node added lately.
+pub(super) fn usage_seen(node: &str) -> String {
+    format!("{USAGE}:seen:{node}")
+}
+
+/// The totals of a day.
+pub(super) fn usage_day(day: u32) -> String {
+    format!("{USAGE}:day:{day}")
+}

@@ -1,0 +1,308 @@
+//! The other nodes, found through a Redis they share: one server, one with sentinels, or a Cluster.
+//!
+//! Redis is a directory and a bus of soft state: never the only copy of anything, never on the path of a packet. Nodes
+//! own what they tell and tell it again whenever Redis may have lost it. All of it is sealed with the cluster key
+//! (AES-256-GCM), so that whoever reads Redis learns no secret and whoever writes there forges nothing; what is summed
+//! or counted in Redis itself stands under codes instead of names.
+//!
+//! | key | type | lease | what |
+//! |---|---|---|---|
+//! | `iceway:{nodes}` | sorted set | 30 s, renewed every 10 s | names of nodes |
+//! | `iceway:{nodes}:<node>` | string | 15 s, renewed every 2 s | its last heartbeat, sealed |
+//! | `iceway:{rows}:<table>` | hash | 30 days, renewed every 10 min | id to version, expiry and sealed row; at most three times the rows a node keeps |
+//! | `iceway:{rows}:<table>:expiry` | sorted set | as the table | id by when it is over |
+//! | `iceway:{rows}:state` | hash | as the tables | epoch (missing: Redis is new) and number of writes |
+//! | `iceway:{rl:<code>}` | string | until the rate is whole again | when the next use is due |
+//! | `iceway:{once:<code>}` | string | as its caller says, at most 7 days | what an idempotency key stands for, sealed |
+//! | `iceway:{usage}` | stream | `usage.days` after the last record | ended allocations, sealed; at most about `usage.records_max` |
+//! | `iceway:{usage}:seen:<node>` | sorted set | 7 days after the last record | codes of its last 20 000 records, so that none is added twice |
+//! | `iceway:{usage}:day:<day>` | hash | `usage.days` after the last record | totals of a day: of all, and of at most 500 000 users and labels by code |
+//!
+//! | channel | what |
+//! |---|---|
+//! | `iceway:{bus}` | heartbeats, changed rows and quotas, for all nodes |
+//! | `iceway:{bus-<node>}` | questions to a node and answers to its own |
+//!
+//! In a Cluster each key's hash tag keeps what belongs together on one server, and channels are sharded from Redis 7 on.
+//! With `redis.coturn_users`, `turn/realm/<realm>/user/<name>/key` and `turn/realm/<realm>/secret` are read, and nothing
+//! of them is written.
+//!
+//! A frame of the bus names its sender, the sender's run and its number, and is sealed with them and with its
+//! destination (one run of one node, or all) under a key of that run alone. Each number is taken once, a run that is over
+//! is not heard again, and what is older than a minute is refused: clocks must agree to that.
+
+mod bus;
+mod commands;
+mod connect;
+mod coturn;
+mod counters;
+mod frame;
+mod health;
+mod heart;
+mod keys;
+mod looks;
+mod quotas;
+mod registry;
+mod rows;
+mod scripts;
+mod seal;
+mod shared;
+mod supervise;
+mod usage;
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use futures_util::future::{BoxFuture, FutureExt as _, join_all};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use zeroize::Zeroizing;
+
+pub use keys::{ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_COTURN};
+
+use self::{
+    connect::Connector,
+    counters::Counters,
+    frame::{Message, purpose},
+    health::HealthState,
+    registry::Registry,
+    seal::Keys,
+    shared::{Options, Outbox, Questions, Shared, lock},
+};
+use super::{
+    Answer, Ask, Health, Host, LimitAnswer, NodeId, NodeInfo, Nodes, OpenError, PeerCounters, Peers, Rate,
+    Remembered, RequestError, Row, UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals,
+    clock::unix_millis,
+};
+use crate::config::Config;
+
+/// How long a question may take, there and back.
+const ASK_MAX: Duration = Duration::from_millis(900);
+/// How long ending may take.
+const CLOSE_MAX: Duration = Duration::from_millis(1500);
+/// A bus that has not been heard for so long is not asked.
+const BUS_MAX: Duration = Duration::from_secs(6);
+
+/// The other nodes, found in Redis.
+pub(super) struct Redis {
+    shared: Arc<Shared>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Redis {
+    /// Reads the certificates; connects later.
+    ///
+    /// # Errors
+    /// [`OpenError::Peers`]: a file cannot be read, or there is no cluster key.
+    pub(super) fn open(config: &Config, mut own: NodeInfo) -> Result<Self, OpenError> {
+        if config.redis.cluster_keys.is_empty() {
+            return Err(OpenError::Peers("redis.cluster_key_file holds no key".to_owned()));
+        }
+        let started = unix_millis();
+        // Later runs of a node have greater numbers, so that those before are known to be over.
+        own.incarnation = (started << 20) | (own.incarnation & 0xf_ffff);
+        own.told = started;
+        let keys = Keys::new(&config.redis.cluster_keys);
+        let counters = Arc::new(Counters::default());
+        let connector = Connector::new(&config.redis, &own.id, Arc::clone(&counters))?;
+        let options = Options {
+            realm: config.auth.realm.clone(),
+            coturn_users: config.redis.coturn_users,
+            records_max: config.usage.records_max,
+            days: config.usage.days,
+        };
+        let (sealer, frame_sealer) = (keys.sealer("redis"), keys.sealer(&purpose(&own.id, own.incarnation)));
+        let shared = Shared {
+            registry: Registry::new(own.clone(), started),
+            own,
+            options,
+            keys,
+            connector,
+            counters,
+            health: HealthState::new(),
+            host: OnceLock::new(),
+            sealer,
+            frame_sealer,
+            commands: ArcSwapOption::empty(),
+            outbox: Outbox::default(),
+            questions: Questions::default(),
+            rows: Mutex::default(),
+            rows_wake: Notify::new(),
+            compare: AtomicBool::new(false),
+            progress: Mutex::default(),
+            epoch: Mutex::default(),
+            rows_fault: Mutex::default(),
+            announce: Notify::new(),
+            proved: Mutex::default(),
+            proved_wake: Notify::new(),
+            closing: watch::Sender::new(false),
+        };
+        Ok(Self { shared: Arc::new(shared), task: Mutex::default() })
+    }
+
+    async fn ask_one(&self, node: NodeId, ask: Ask) -> Result<Answer, RequestError> {
+        let shared = &self.shared;
+        if shared.commands().is_none() || !shared.is_proved(BUS_MAX) {
+            return Err(RequestError::Degraded(shared.health.reason()));
+        }
+        let Some(incarnation) = shared.registry.incarnation(&node) else {
+            return Err(RequestError::UnknownNode(node));
+        };
+        let Some((question, answer)) = shared.questions.ask(&node) else {
+            return Err(RequestError::Degraded("too many questions wait for an answer".to_owned()));
+        };
+        if !shared.tell(&node, incarnation, Message::Request { id: question.id, ask }) {
+            return Err(RequestError::Degraded("too many messages wait to be sent".to_owned()));
+        }
+        match timeout(ASK_MAX, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(RequestError::Silent(node)),
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        if let Some(task) = lock(&self.task).take() {
+            task.abort();
+        }
+    }
+}
+
+impl Peers for Redis {
+    fn serve(&self, host: Arc<dyn Host>) {
+        if self.shared.host.set(host).is_err() {
+            return;
+        }
+        let task = tokio::spawn(supervise::supervise(Arc::clone(&self.shared)));
+        *lock(&self.task) = Some(task);
+    }
+
+    fn announce(&self) {
+        self.shared.announce.notify_one();
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.shared.closing.send_replace(true);
+            let task = lock(&self.task).take();
+            if let Some(mut task) = task
+                && timeout(CLOSE_MAX, &mut task).await.is_err()
+            {
+                task.abort();
+            }
+        }
+        .boxed()
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health.get()
+    }
+
+    fn derive_key(&self, purpose: &str) -> Option<Zeroizing<[u8; 32]>> {
+        Some(self.shared.keys.derive(purpose))
+    }
+
+    fn nodes(&self) -> Arc<Nodes> {
+        self.shared.registry.nodes()
+    }
+
+    fn publish(&self, rows: Vec<Row>) {
+        let mut pending = self.shared.pending_rows();
+        for row in rows {
+            pending.insert((row.table, row.id.clone()), row);
+        }
+        drop(pending);
+        self.shared.rows_wake.notify_one();
+    }
+
+    fn ask(&self, node: NodeId, ask: Ask) -> BoxFuture<'_, Result<Answer, RequestError>> {
+        self.ask_one(node, ask).boxed()
+    }
+
+    fn ask_all(&self, ask: Ask) -> BoxFuture<'_, Vec<(NodeId, Result<Answer, RequestError>)>> {
+        async move {
+            let others = self.shared.registry.others();
+            join_all(others.into_iter().map(|(node, _)| {
+                let ask = ask.clone();
+                async move { (node.clone(), self.ask_one(node, ask).await) }
+            }))
+            .await
+        }
+        .boxed()
+    }
+
+    fn limit(&self, name: String, rate: Rate) -> BoxFuture<'_, Option<LimitAnswer>> {
+        async move { looks::limit(&self.shared, &name, rate).await }.boxed()
+    }
+
+    fn share(&self) -> u32 {
+        self.shared.health.share()
+    }
+
+    fn remember(&self, key: String, value: Vec<u8>, ttl: Duration) -> BoxFuture<'_, Option<Remembered>> {
+        async move { looks::remember(&self.shared, &key, &value, ttl).await }.boxed()
+    }
+
+    fn replace(&self, key: String, value: Vec<u8>, ttl: Duration) -> BoxFuture<'_, Option<()>> {
+        async move { looks::replace(&self.shared, &key, &value, ttl).await }.boxed()
+    }
+
+    fn append_usage(&self, records: Vec<UsageRecord>) -> BoxFuture<'_, bool> {
+        async move { usage::append(&self.shared, &records).await }.boxed()
+    }
+
+    fn usage_records(
+        &self,
+        after: Option<String>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<UsagePage, UsageError>> {
+        async move {
+            if let Some(cursor) = after.as_deref().filter(|cursor| !usage::is_cursor(cursor)) {
+                return Err(no_cursor(cursor));
+            }
+            Ok(usage::records(&self.shared, after.as_deref(), limit).await?)
+        }
+        .boxed()
+    }
+
+    fn acknowledge_usage(&self, up_to: String) -> BoxFuture<'_, Result<u64, UsageError>> {
+        async move {
+            if !usage::is_cursor(&up_to) {
+                return Err(no_cursor(&up_to));
+            }
+            Ok(usage::acknowledge(&self.shared, &up_to).await?)
+        }
+        .boxed()
+    }
+
+    fn usage_totals(&self, query: UsageQuery) -> BoxFuture<'_, Result<UsageTotals, RequestError>> {
+        async move { usage::totals(&self.shared, &query).await }.boxed()
+    }
+
+    fn find_user(&self, realm: String, name: String) -> BoxFuture<'_, Option<[u8; 16]>> {
+        async move { coturn::find_user(&self.shared, &realm, &name).await }.boxed()
+    }
+
+    fn counters(&self) -> PeerCounters {
+        let counters = &self.shared.counters;
+        PeerCounters {
+            commands: Counters::get(&counters.commands),
+            commands_failed: Counters::get(&counters.commands_failed),
+            connections: Counters::get(&counters.connections),
+            degraded_millis: self.shared.health.degraded_millis(),
+            requests_handled: Counters::get(&counters.requests_handled),
+            frames_refused: Counters::get(&counters.frames_refused),
+        }
+    }
+}
+
+fn no_cursor(text: &str) -> UsageError {
+    UsageError::Cursor(text.chars().take(64).collect())
+}

@@ -1,0 +1,435 @@
+//! Rows in Redis: written as they change, compared when Redis or this node may have missed some.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use redis::{RedisError, Value};
+use tokio::time::{Instant, sleep_until};
+
+use super::{
+    commands::Commands,
+    connect::value,
+    counters::Counters,
+    frame::Message,
+    keys::{self, CHECK, ROWS_LEASE},
+    scripts::{EXPIRE_ROWS, REMOVE_FORGED, WRITE_ROWS},
+    seal::{OpenError, place},
+    shared::{Shared, jitter},
+};
+use crate::cluster::{Row, Table, Version, clock::unix_seconds};
+
+/// Rows written with one script, and told with one message.
+const BATCH: usize = 128;
+/// Rows read with one command.
+const PAGE: usize = 500;
+/// How often what is over is removed and the lease of the rest renewed.
+const EXPIRE_EVERY: Duration = Duration::from_secs(600);
+/// Rows removed at once.
+const EXPIRE_MAX: usize = 1000;
+/// Clocks differ: what is over for one node may not be for another yet.
+const EXPIRE_LATE_SECONDS: u64 = 120;
+/// Writes that may be known out of order.
+const AHEAD_MAX: usize = 1024;
+/// More in Redis than on a node: there tombstones of many nodes meet.
+const ROWS_FACTOR: usize = 3;
+
+/// Why rows could not be exchanged.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowsError {
+    #[error("rows cannot be exchanged: {0}")]
+    Redis(#[from] RedisError),
+    #[error(
+        "what is in Redis was sealed with another cluster key; give all nodes the same redis.cluster_key_file, or delete \
+         the key {:?}",
+        keys::ROWS_STATE
+    )]
+    OtherKey,
+    #[error("the system gives no random bytes")]
+    Random,
+}
+
+/// Which writes of rows this node knows of.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    up_to: u64,
+    /// Writes after a gap: from, to.
+    ahead: BTreeMap<u64, u64>,
+    /// What Redis counted when a gap was first seen.
+    behind_since: Option<u64>,
+}
+
+impl Progress {
+    /// Writes `from` (excluded) to `to` are known.
+    fn note(&mut self, from: u64, to: u64) {
+        if self.ahead.len() < AHEAD_MAX {
+            self.ahead.insert(from, to);
+        }
+        while let Some((from, to)) = self.ahead.pop_first() {
+            if from > self.up_to {
+                self.ahead.insert(from, to);
+                break;
+            }
+            self.up_to = self.up_to.max(to);
+        }
+    }
+
+    fn reset(&mut self, up_to: u64) {
+        *self = Self { up_to, ..Self::default() };
+    }
+
+    /// Whether rows must be compared, Redis having counted `counted` writes: writes were lost there, or were not heard of
+    /// here at two looks in a row.
+    fn is_behind(&mut self, counted: u64) -> bool {
+        if counted == self.up_to {
+            self.behind_since = None;
+            return false;
+        }
+        if counted < self.up_to {
+            return true;
+        }
+        let before = self.behind_since.replace(counted);
+        before.is_some_and(|before| before > self.up_to)
+    }
+}
+
+/// Notes rows that another node wrote.
+pub(super) fn heard(shared: &Shared, written: u64, sequence: u64) {
+    progress(shared).note(sequence.saturating_sub(written), sequence);
+}
+
+fn progress(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
+    shared.progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Exchanges rows for as long as the connection lasts. Answers why it can't go on.
+pub(super) async fn exchange(shared: &Shared, commands: &Commands) -> String {
+    // Nodes that found Redis empty at the same time should not all fill it at once.
+    tokio::time::sleep(jitter(Duration::from_millis(50))).await;
+    shared.compare.store(true, Ordering::Relaxed);
+    let mut next_check = Instant::now();
+    let mut next_expiry = Instant::now() + jitter(EXPIRE_EVERY);
+    loop {
+        let done = async {
+            if shared.compare.swap(false, Ordering::Relaxed) {
+                compare(shared, commands).await?;
+                next_check = Instant::now() + jitter(CHECK);
+            }
+            flush(shared, commands).await?;
+            if Instant::now() >= next_check {
+                next_check = Instant::now() + jitter(CHECK);
+                check(shared, commands).await?;
+            }
+            if Instant::now() >= next_expiry {
+                next_expiry = Instant::now() + jitter(EXPIRE_EVERY);
+                expire(shared, commands).await?;
+            }
+            Ok::<_, RowsError>(())
+        };
+        if let Err(error) = done.await {
+            shared.compare.store(true, Ordering::Relaxed);
+            shared.health.degraded(&error.to_string());
+            *super::shared::lock(&shared.rows_fault) = Some(error.to_string());
+            tokio::time::sleep(jitter(Duration::from_secs(4))).await;
+            continue;
+        }
+        *super::shared::lock(&shared.rows_fault) = None;
+        if shared.compare.load(Ordering::Relaxed) {
+            continue;
+        }
+        tokio::select! {
+            () = shared.rows_wake.notified() => {}
+            () = sleep_until(next_check) => {}
+        }
+    }
+}
+
+/// Writes what waits, and tells the others.
+async fn flush(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
+    loop {
+        let batch: Vec<Row> = {
+            let mut pending = shared.pending_rows();
+            let Some((table, _)) = pending.keys().next().cloned() else { return Ok(()) };
+            let ids: Vec<(Table, String)> =
+                pending.keys().take_while(|(of, _)| *of == table).take(BATCH).cloned().collect();
+            ids.iter().filter_map(|id| pending.remove(id)).collect()
+        };
+        match write(shared, commands, &batch).await {
+            Ok((written, sequence)) => {
+                shared.tell_all(Message::Rows { rows: batch, written, sequence });
+            }
+            Err(error) => {
+                // What was given meanwhile is newer.
+                let mut pending = shared.pending_rows();
+                for row in batch {
+                    pending.entry((row.table, row.id.clone())).or_insert(row);
+                }
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Writes rows of one table. Answers how many were news, and the number of writes with them.
+async fn write(shared: &Shared, commands: &Commands, rows: &[Row]) -> Result<(u64, u64), RowsError> {
+    let table = rows.first().map_or(Table::Secrets, |row| row.table);
+    let mut sealed = Vec::with_capacity(rows.len());
+    for row in rows {
+        sealed.push((row.id.as_str(), seal(shared, row).ok_or(RowsError::Random)?));
+    }
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| RowsError::Random)?;
+    let epoch = shared.sealer.seal(&epoch_place(), &random).ok_or(RowsError::Random)?;
+    let max = table.rows_max() * ROWS_FACTOR;
+    let (hash, expiry) = (keys::rows(table), keys::rows_expiry(table));
+    let answer = commands
+        .script(&WRITE_ROWS, &[&hash, &expiry, keys::ROWS_STATE], |command| {
+            command.arg(max).arg(ROWS_LEASE.as_millis() as u64).arg(&epoch);
+            for (id, Sealed { version, expires, value }) in &sealed {
+                command.arg(*id).arg(version).arg(expires).arg(value);
+            }
+        })
+        .await?;
+    let (written, sequence, epoch): (u64, u64, Vec<u8>) = value(answer)?;
+    *super::shared::lock(&shared.epoch) = Some(epoch);
+    progress(shared).note(sequence.saturating_sub(written), sequence);
+    Ok((written, sequence))
+}
+
+/// Takes over all rows that are in Redis, and writes there what it lacks.
+async fn compare(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
+    let (epoch, sequence) = state(commands).await?;
+    if let Some(epoch) = epoch {
+        match shared.sealer.open(&epoch_place(), &epoch) {
+            Ok(_) => {}
+            Err(OpenError::OtherKey) => return Err(RowsError::OtherKey),
+            Err(OpenError::Forged) => {
+                Counters::add(&shared.counters.rows_refused);
+                commands.run(redis::cmd("HDEL").arg(keys::ROWS_STATE).arg("epoch").take()).await?;
+            }
+        }
+    }
+    progress(shared).reset(sequence);
+    let Some(host) = shared.host() else { return Ok(()) };
+    for table in Table::ALL {
+        let there = pull(shared, commands, table).await?;
+        let here: Vec<Row> = host.rows().into_iter().filter(|row| row.table == table).collect();
+        let lacking: Vec<Row> = here
+            .into_iter()
+            .filter(|row| there.get(&row.id).is_none_or(|found| found.is_older_than(row)))
+            .collect();
+        for row in
+            lacking.iter().filter(|row| there.get(&row.id).is_some_and(|found| found.version.is_none()))
+        {
+            if let Some(found) = there.get(&row.id) {
+                remove_forged(commands, table, &row.id, &found.raw).await?;
+            }
+        }
+        for batch in lacking.chunks(BATCH) {
+            write(shared, commands, batch).await?;
+        }
+    }
+    // Makes the epoch, if there was nothing to write.
+    write(shared, commands, &[]).await?;
+    Ok(())
+}
+
+/// A row as it is in Redis.
+struct Found {
+    /// `None`: it does not open.
+    version: Option<Version>,
+    /// Whether it was sealed with the key that seals now.
+    is_fresh: bool,
+    raw: Vec<u8>,
+}
+
+impl Found {
+    fn is_older_than(&self, row: &Row) -> bool {
+        match &self.version {
+            None => true,
+            Some(version) => *version < row.version || (*version == row.version && !self.is_fresh),
+        }
+    }
+}
+
+/// Reads a table page by page and hands it over. Answers what there is.
+async fn pull(
+    shared: &Shared,
+    commands: &Commands,
+    table: Table,
+) -> Result<HashMap<String, Found>, RowsError> {
+    let key = keys::rows(table);
+    let mut found = HashMap::new();
+    let mut cursor = 0_u64;
+    // A table that is being written to can be longer than its bound by a page, not by another table.
+    for _ in 0..=(table.rows_max() * ROWS_FACTOR * 2 / PAGE + 1) {
+        let answer =
+            commands.run(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take()).await?;
+        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = value(answer)?;
+        let mut rows = Vec::new();
+        for (id, raw) in pairs {
+            let row = open(shared, table, &id, &raw);
+            if row.is_none() {
+                Counters::add(&shared.counters.rows_refused);
+            }
+            let version = row.as_ref().map(|(row, _)| row.version.clone());
+            let is_fresh = row.as_ref().is_some_and(|(_, is_fresh)| *is_fresh);
+            found.insert(id, Found { version, is_fresh, raw: if row.is_some() { Vec::new() } else { raw } });
+            rows.extend(row.map(|(row, _)| row));
+        }
+        if let Some(host) = shared.host()
+            && !rows.is_empty()
+        {
+            host.take_over(rows).await;
+        }
+        cursor = next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Compares the epoch and the number of writes.
+async fn check(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
+    let (epoch, sequence) = state(commands).await?;
+    let is_same = epoch.is_some() && *super::shared::lock(&shared.epoch) == epoch;
+    if !is_same || progress(shared).is_behind(sequence) {
+        tracing::info!("Rows in Redis have changed unheard or were lost there; they are compared.");
+        shared.compare.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+async fn state(commands: &Commands) -> Result<(Option<Vec<u8>>, u64), RowsError> {
+    let answer =
+        commands.run(redis::cmd("HMGET").arg(keys::ROWS_STATE).arg("epoch").arg("sequence").take()).await?;
+    let (epoch, sequence): (Option<Vec<u8>>, Option<u64>) = value(answer)?;
+    Ok((epoch, sequence.unwrap_or(0)))
+}
+
+async fn expire(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
+    let now = unix_seconds().saturating_sub(EXPIRE_LATE_SECONDS);
+    for table in Table::ALL {
+        let (hash, expiry) = (keys::rows(table), keys::rows_expiry(table));
+        let lease = ROWS_LEASE.as_millis() as u64;
+        let removed: Value = commands
+            .script(&EXPIRE_ROWS, &[&hash, &expiry, keys::ROWS_STATE], |command| {
+                command.arg(now).arg(EXPIRE_MAX).arg(lease);
+            })
+            .await?;
+        tracing::debug!(table = keys::table(table), ?removed, node = %shared.own.id, "Rows that are over were removed.");
+    }
+    Ok(())
+}
+
+async fn remove_forged(commands: &Commands, table: Table, id: &str, raw: &[u8]) -> Result<(), RowsError> {
+    let key = keys::rows(table);
+    commands
+        .script(&REMOVE_FORGED, &[&key], |command| {
+            command.arg(id).arg(raw);
+        })
+        .await?;
+    Ok(())
+}
+
+struct Sealed {
+    version: String,
+    expires: String,
+    value: Vec<u8>,
+}
+
+/// The version so that texts are ordered as versions are.
+fn show_version(version: &Version) -> String {
+    format!("{:020}.{}", version.millis, version.node)
+}
+
+fn epoch_place() -> Vec<u8> {
+    place(&[b"epoch"])
+}
+
+fn row_place(table: Table, id: &str, version: &str, expires: &str) -> Vec<u8> {
+    let table = keys::table(table);
+    place(&[b"row", table.as_bytes(), id.as_bytes(), version.as_bytes(), expires.as_bytes()])
+}
+
+fn seal(shared: &Shared, row: &Row) -> Option<Sealed> {
+    let version = show_version(&row.version);
+    let expires = row.expires.unwrap_or(0).to_string();
+    // A byte tells a removed row from one with an empty value.
+    let mut plain = zeroize::Zeroizing::new(vec![u8::from(row.value.is_some())]);
+    plain.extend_from_slice(row.value.as_deref().unwrap_or_default().as_bytes());
+    let value = shared.sealer.seal(&row_place(row.table, &row.id, &version, &expires), &plain)?;
+    Some(Sealed { version, expires, value })
+}
+
+/// The row, and whether it was sealed with the key that seals now.
+fn open(shared: &Shared, table: Table, id: &str, raw: &[u8]) -> Option<(Row, bool)> {
+    let mut parts = raw.splitn(3, |&byte| byte == b'|');
+    let version = std::str::from_utf8(parts.next()?).ok()?;
+    let expires = std::str::from_utf8(parts.next()?).ok()?;
+    let sealed = parts.next()?;
+    let plain = shared.sealer.open(&row_place(table, id, version, expires), sealed).ok()?;
+    let (millis, node) = version.split_once('.')?;
+    let (&is_there, text) = plain.split_first()?;
+    let value = if is_there == 1 { Some(std::str::from_utf8(text).ok()?.to_owned()) } else { None };
+    let row = Row {
+        table,
+        id: id.to_owned(),
+        version: Version { millis: millis.parse().ok()?, node: node.to_owned() },
+        value,
+        expires: expires.parse().ok().filter(|&expires| expires != 0),
+    };
+    Some((row, shared.sealer.is_fresh(sealed)))
+}
+
+/// Keeps a [`Progress`].
+pub(super) type ProgressCell = Mutex<Progress>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_heard_out_of_order_are_all_known_at_the_end() {
+        let mut progress = Progress::default();
+        progress.reset(10);
+        progress.note(12, 15);
+        progress.note(11, 12);
+        assert_eq!(progress.up_to, 10);
+        progress.note(10, 11);
+        assert_eq!(progress.up_to, 15);
+        assert!(progress.ahead.is_empty());
+    }
+
+    #[test]
+    fn rows_are_compared_when_a_write_stays_unheard_or_is_lost() {
+        let mut progress = Progress::default();
+        progress.reset(10);
+        assert!(!progress.is_behind(10));
+        assert!(!progress.is_behind(12), "its message may be on the way");
+        assert!(progress.is_behind(12));
+        progress.reset(12);
+        assert!(progress.is_behind(11), "Redis forgot a write");
+    }
+
+    #[test]
+    fn a_message_that_comes_between_two_looks_is_no_loss() {
+        let mut progress = Progress::default();
+        progress.reset(10);
+        assert!(!progress.is_behind(11));
+        progress.note(10, 11);
+        assert!(!progress.is_behind(12), "the first look was at an earlier write");
+    }
+
+    #[test]
+    fn versions_are_ordered_as_texts_too() {
+        let version = |millis, node: &str| Version { millis, node: node.to_owned() };
+        let mut versions =
+            [version(2, "a"), version(10, "a"), version(2, "b"), version(2, "ab"), version(10, "A")];
+        versions.sort();
+        assert!(versions.map(|version| show_version(&version)).is_sorted());
+    }
+}

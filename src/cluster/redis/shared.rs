@@ -1,0 +1,206 @@
+//! What the tasks of one node's peers have in common.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::{
+    commands::Commands,
+    connect::Connector,
+    counters::Counters,
+    frame::{Destination, Message},
+    health::HealthState,
+    registry::Registry,
+    seal::{Keys, Sealer},
+};
+use crate::cluster::{Answer, Host, NodeInfo, Row, Table};
+
+/// Messages that may wait to be sent. More are not sent: questions are answered as if nobody heard them.
+const OUTBOX_MAX: usize = 16_384;
+/// Questions that may wait for their answers.
+const QUESTIONS_MAX: usize = 4096;
+/// How long a look at Redis that a caller waits for may take.
+pub(super) const LOOK_MAX: Duration = Duration::from_millis(500);
+
+/// What this node is told about itself and about users, beside the connection.
+pub(super) struct Options {
+    /// The realm of coturn's users.
+    pub(super) realm: String,
+    /// Whether coturn's users and secrets are looked up.
+    pub(super) coturn_users: bool,
+    /// The most records in the stream.
+    pub(super) records_max: u64,
+    /// For how many days totals are kept.
+    pub(super) days: u32,
+}
+
+pub(super) struct Shared {
+    pub(super) own: NodeInfo,
+    pub(super) options: Options,
+    pub(super) keys: Keys,
+    pub(super) connector: Connector,
+    pub(super) counters: Arc<Counters>,
+    pub(super) health: HealthState,
+    pub(super) registry: Registry,
+    pub(super) host: OnceLock<Arc<dyn Host>>,
+    /// What seals rows, registry entries, remembered values and usage records.
+    pub(super) sealer: Sealer,
+    /// What seals the frames of this run of this node.
+    pub(super) frame_sealer: Sealer,
+    /// There while there is a connection.
+    pub(super) commands: ArcSwapOption<Commands>,
+    pub(super) outbox: Outbox,
+    pub(super) questions: Questions,
+    /// Rows to be given to the others, the newest of each.
+    pub(super) rows: Mutex<BTreeMap<(Table, String), Row>>,
+    /// There are such rows, or they have to be compared.
+    pub(super) rows_wake: Notify,
+    /// The rows here and in Redis may differ.
+    pub(super) compare: std::sync::atomic::AtomicBool,
+    /// Which writes of rows this node knows of.
+    pub(super) progress: super::rows::ProgressCell,
+    /// The epoch of the rows in Redis, sealed.
+    pub(super) epoch: Mutex<Option<Vec<u8>>>,
+    /// Why rows cannot be exchanged.
+    pub(super) rows_fault: Mutex<Option<String>>,
+    /// How this node does has changed.
+    pub(super) announce: Notify,
+    /// When the bus last brought back what this node sent.
+    pub(super) proved: Mutex<Option<Instant>>,
+    /// It just did.
+    pub(super) proved_wake: Notify,
+    pub(super) closing: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(super) fn host(&self) -> Option<&Arc<dyn Host>> {
+        self.host.get()
+    }
+
+    /// The connection, if there is one and Redis answered lately.
+    pub(super) fn commands(&self) -> Option<Arc<Commands>> {
+        self.commands.load_full()
+    }
+
+    /// Sends a message to all.
+    pub(super) fn tell_all(&self, message: Message) -> bool {
+        self.outbox.push(Destination::All, message)
+    }
+
+    /// Sends a message to one run of one node.
+    pub(super) fn tell(&self, node: &str, incarnation: u64, message: Message) -> bool {
+        self.outbox.push(Destination::One(node.to_owned(), incarnation), message)
+    }
+
+    pub(super) fn pending_rows(&self) -> MutexGuard<'_, BTreeMap<(Table, String), Row>> {
+        lock(&self.rows)
+    }
+
+    /// Asks for the rows to be compared with those in Redis.
+    pub(super) fn compare_rows(&self) {
+        self.compare.store(true, Ordering::Relaxed);
+        self.rows_wake.notify_one();
+    }
+
+    /// Whether the bus works: what this node says comes back.
+    pub(super) fn is_proved(&self, within: Duration) -> bool {
+        lock(&self.proved).is_some_and(|at| at.elapsed() <= within)
+    }
+}
+
+/// Messages on their way out, in the order they were given.
+#[derive(Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<VecDeque<(Destination, Message)>>,
+    pub(super) wake: Notify,
+}
+
+impl Outbox {
+    fn push(&self, to: Destination, message: Message) -> bool {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= OUTBOX_MAX {
+            return false;
+        }
+        waiting.push_back((to, message));
+        drop(waiting);
+        self.wake.notify_one();
+        true
+    }
+
+    /// The first messages, at most `count`.
+    pub(super) fn take(&self, count: usize) -> Vec<(Destination, Message)> {
+        let mut waiting = lock(&self.waiting);
+        let count = count.min(waiting.len());
+        waiting.drain(..count).collect()
+    }
+
+    /// Forgets what nobody could be told in time.
+    pub(super) fn clear(&self) {
+        lock(&self.waiting).clear();
+    }
+}
+
+/// Questions of this node that wait for their answers.
+#[derive(Default)]
+pub(super) struct Questions {
+    waiting: Mutex<HashMap<u64, (String, oneshot::Sender<Answer>)>>,
+    next: AtomicU64,
+}
+
+impl Questions {
+    /// A new question to a node; `None` if too many wait. It is forgotten when the guard goes.
+    pub(super) fn ask(&self, node: &str) -> Option<(Question<'_>, oneshot::Receiver<Answer>)> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= QUESTIONS_MAX {
+            return None;
+        }
+        waiting.insert(id, (node.to_owned(), sender));
+        Some((Question { questions: self, id }, receiver))
+    }
+
+    /// Hands an answer to who asked, if it comes from who was asked.
+    pub(super) fn answered(&self, id: u64, node: &str, answer: Answer) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.get(&id).is_none_or(|(asked, _)| asked != node) {
+            return;
+        }
+        if let Some((_, sender)) = waiting.remove(&id) {
+            // Who asked may have stopped waiting at this moment.
+            drop(sender.send(answer));
+        }
+    }
+}
+
+/// Forgets its question when it goes.
+pub(super) struct Question<'a> {
+    questions: &'a Questions,
+    pub(super) id: u64,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        lock(&self.questions.waiting).remove(&self.id);
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A random factor between a half and one: so that nodes do not do the same at the same time.
+pub(super) fn jitter(duration: Duration) -> Duration {
+    let mut byte = [0; 1];
+    // Without random bytes all wait the full time.
+    let part = if getrandom::fill(&mut byte).is_ok() { f64::from(byte[0]) / 255.0 } else { 1.0 };
+    duration.mul_f64(0.5 + 0.5 * part)
+}
