@@ -21,7 +21,7 @@ use super::{
     metrics::{self, Scrape},
     openapi::Endpoints,
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
-    v1::{credentials, ice_servers, revocations},
+    v1::{allocations, api_keys, credentials, ice_servers, nodes, revocations, secrets, usage},
 };
 
 /// What Prometheus asks for.
@@ -66,6 +66,21 @@ fn endpoints() -> Endpoints {
         .add(routes!(cloudflare::revoke_username), &[cloudflare::CLOUDFLARE_REVOKE_PROBLEMS])
         .add(routes!(revocations::revoke_credentials), &[revocations::REVOKE_PROBLEMS])
         .add(routes!(revocations::list_revocations), &[])
+        .add(routes!(secrets::list_secrets), &[])
+        .add(routes!(secrets::add_secret), &[secrets::CHANGE_PROBLEMS])
+        .add(routes!(secrets::rotate_secrets), &[secrets::CHANGE_PROBLEMS])
+        .add(routes!(secrets::import_secrets), &[secrets::CHANGE_PROBLEMS])
+        .add(routes!(secrets::remove_secret), &[secrets::REMOVE_PROBLEMS])
+        .add(routes!(api_keys::create_api_key), &[api_keys::CREATE_KEY_PROBLEMS])
+        .add(routes!(api_keys::list_api_keys), &[])
+        .add(routes!(api_keys::revoke_api_key), &[api_keys::REVOKE_KEY_PROBLEMS])
+        .add(routes!(allocations::list_allocations), &[allocations::LIST_ALLOCATIONS_PROBLEMS])
+        .add(routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
+        .add(routes!(nodes::list_nodes), &[])
+        .add(routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
+        .add(routes!(usage::usage), &[usage::USAGE_PROBLEMS])
+        .add(routes!(usage::usage_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
+        .add(routes!(usage::acknowledge_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
 }
 
 /// What answers.

@@ -1,8 +1,13 @@
 //! The native endpoints.
 
+pub(crate) mod allocations;
 pub(crate) mod answers;
+pub(crate) mod api_keys;
 pub(crate) mod credentials;
 pub(crate) mod fields;
 pub(crate) mod ice_servers;
 pub(crate) mod issue;
+pub(crate) mod nodes;
 pub(crate) mod revocations;
+pub(crate) mod secrets;
+pub(crate) mod usage;

@@ -1,0 +1,167 @@
+//! `/v1/nodes`: who shares the work.
+
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{allocations::misunderstood, answers::unanswered};
+use crate::{
+    api::{
+        body::Answer,
+        caller::Caller,
+        problem::{NODE_SILENT, NODE_UNKNOWN, Problem, ProblemKind},
+        query::Path,
+        service::Service,
+    },
+    cluster::{self, Ask, Health, NodeInfo, NodeState, Scope},
+};
+
+/// What `POST /v1/nodes/{id}/drain` refuses by itself.
+pub(crate) const DRAIN_PROBLEMS: &[ProblemKind] = &[NODE_UNKNOWN, NODE_SILENT];
+
+/// The nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodesAnswer {
+    /// The node that answers first, and each other that has been heard of lately.
+    nodes: Vec<NodeView>,
+    cluster: ClusterView,
+}
+
+/// A node.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct NodeView {
+    id: String,
+    region: String,
+    /// Where clients reach it.
+    uris: Vec<String>,
+    state: NodeStateView,
+    allocations: u64,
+    /// The most it takes.
+    allocations_max: u64,
+    /// Relayed payload, both directions.
+    bytes_per_second: u64,
+    /// The limit of that; 0 is unlimited.
+    bytes_per_second_max: u64,
+    /// Share of the processor time of its cores, 0 to 1.
+    processor: f64,
+    version: String,
+    /// When it said all this: milliseconds since the Unix epoch, by its own clock.
+    told: u64,
+}
+
+/// Whether a node takes new clients.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum NodeStateView {
+    Serving,
+    Draining,
+}
+
+/// How well the other nodes can be reached.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ClusterView {
+    status: ClusterStatus,
+    /// Since when, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+    /// Why, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// How well the other nodes can be reached.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ClusterStatus {
+    /// There are none.
+    Alone,
+    /// They can.
+    Connected,
+    /// They cannot; what is known of them goes on being used.
+    Degraded,
+}
+
+/// A node that drains.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DrainAnswer {
+    id: String,
+    /// How many allocations are left.
+    allocations: u64,
+}
+
+/// The nodes, with where they are and how busy they are.
+#[utoipa::path(
+    get,
+    path = "/v1/nodes",
+    tag = "nodes",
+    responses((status = 200, description = "All of them.", body = NodesAnswer))
+)]
+pub(crate) async fn list_nodes(
+    State(service): State<Service>,
+    caller: Caller,
+) -> Result<Answer<NodesAnswer>, Problem> {
+    caller.require(Scope::Read)?;
+    let known = service.cluster.nodes();
+    let nodes = known.list.iter().map(|node| NodeView::of(&service, node)).collect();
+    Ok(Answer(NodesAnswer { nodes, cluster: ClusterView::of(service.cluster.health()) }))
+}
+
+/// Has a node refuse new allocations from now on. Calls that are up go on; only a restart undoes it.
+#[utoipa::path(
+    post,
+    path = "/v1/nodes/{id}/drain",
+    tag = "nodes",
+    params(("id" = String, Path, description = "The name of the node.")),
+    responses((status = 200, description = "It drains.", body = DrainAnswer))
+)]
+pub(crate) async fn drain_node(
+    State(service): State<Service>,
+    Path(id): Path<String>,
+    caller: Caller,
+) -> Result<Answer<DrainAnswer>, Problem> {
+    caller.require(Scope::Admin)?;
+    match service.cluster.ask(&id, Ask::Drain).await {
+        Ok(cluster::Answer::Draining(allocations)) => {
+            tracing::info!(caller = &*caller.id, node = id, "A node drains.");
+            Ok(Answer(DrainAnswer { id, allocations }))
+        }
+        Ok(other) => Err(misunderstood(&id, &other)),
+        Err(error) => Err(unanswered(&error)),
+    }
+}
+
+impl NodeView {
+    fn of(service: &Service, node: &NodeInfo) -> Self {
+        // What this node knows of itself is newer than what it told the others.
+        let drains = node.id == service.cluster.id() && service.node.is_draining();
+        Self {
+            id: node.id.clone(),
+            region: node.region.clone(),
+            uris: node.uris.clone(),
+            state: match node.state {
+                NodeState::Serving if !drains => NodeStateView::Serving,
+                NodeState::Serving | NodeState::Draining => NodeStateView::Draining,
+            },
+            allocations: node.load.allocations,
+            allocations_max: node.load.allocations_max,
+            bytes_per_second: node.load.bytes_per_second,
+            bytes_per_second_max: node.load.bytes_per_second_max,
+            processor: node.load.processor,
+            version: node.version.clone(),
+            told: node.told,
+        }
+    }
+}
+
+impl ClusterView {
+    fn of(health: Health) -> Self {
+        match health {
+            Health::Alone => Self { status: ClusterStatus::Alone, since: None, reason: None },
+            Health::Connected => Self { status: ClusterStatus::Connected, since: None, reason: None },
+            Health::Degraded { since, reason } => {
+                Self { status: ClusterStatus::Degraded, since: Some(since), reason: Some(reason) }
+            }
+        }
+    }
+}
