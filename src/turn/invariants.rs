@@ -28,9 +28,8 @@ impl Server {
         assert_eq!(self.making, self.allocations.len() - live, "allocations being made are miscounted");
         assert_eq!(self.timers.len(), live, "each live allocation has one deadline, and nothing else has");
         assert_eq!(self.counters.allocations.total(), live as u64, "the gauge of allocations is wrong");
-        assert_eq!(self.ids.len(), live, "each live allocation has an id, and nothing else has");
-        let keys: usize = self.keys_in_use.iter().map(|(_, count)| count).sum();
-        let keyed = self.allocations.iter().filter(|(_, one)| one.is_live() && one.key_id.is_some()).count();
+        let keys: usize = self.keys.in_use().map(|(_, count)| count).sum();
+        let keyed = self.allocations.iter().filter(|(_, one)| self.keys.get(one.key_ref).is_some()).count();
         assert_eq!(keys, keyed, "allocations are miscounted by secret");
         assert_eq!(self.counters.permissions, permissions, "the gauge of permissions is wrong");
         assert_eq!(self.counters.channels, channels, "the gauge of channels is wrong");
@@ -71,10 +70,9 @@ impl Server {
 
     fn check_live(&self, slot: u32, allocation: &Allocation) {
         assert!(allocation.legs.iter().any(Option::is_some), "a live allocation has a relay");
-        assert_eq!(self.ids.get(&allocation.id), Some(&slot), "an id leads to another allocation");
-        assert!(allocation.id <= self.last_id, "an id was never given");
+        assert_eq!(allocation.id.slot(), slot, "an id leads to another allocation");
         let first = allocation.first_expiry();
-        let due = allocation.reserved_until.map_or(first, |until| until.min(first));
+        let due = first.min(allocation.reserved_until);
         assert_eq!(self.timers.get(slot), Some(due), "the deadline is not that of the next expiry");
         let legs = allocation.legs.iter().flatten().filter_map(|leg| self.relays.get(leg.id()));
         assert!(legs.into_iter().all(|relay| relay.state == RelayState::Bound), "a live relay is not bound");

@@ -34,7 +34,7 @@ impl Server {
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(allocation) = self.allocations.get(slot) else { return };
         let first = allocation.first_expiry();
-        self.timers.set(slot, allocation.reserved_until.map_or(first, |until| until.min(first)));
+        self.timers.set(slot, first.min(allocation.reserved_until));
     }
 
     /// Lets happen what is due, so that a request finds the allocation as it is at this instant.
@@ -46,8 +46,8 @@ impl Server {
 
     fn handle_due(&mut self, now: Now, slot: u32) {
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
-        if allocation.reserved_until.is_some_and(|until| until <= now.monotonic) {
-            allocation.reserved_until = None;
+        if allocation.reserved_until <= now.monotonic {
+            allocation.reserved_until = Instant::NEVER;
             let token = allocation.answer.token;
             self.give_back(token);
         }
@@ -55,7 +55,8 @@ impl Server {
         let is_over = |expires: Instant| expires <= now.monotonic;
         if is_over(allocation.last_expiry()) {
             let is_strict = allocation.expiry(self.options.expiry) == Expiry::Strict;
-            let credential_is_over = allocation.credential_expires.is_some_and(|expires| expires <= now.unix);
+            let credential_is_over =
+                allocation.credential_expires().is_some_and(|expires| expires <= now.unix);
             let reason = if is_strict && credential_is_over {
                 CloseReason::CredentialExpired
             } else {
@@ -94,7 +95,7 @@ impl Server {
 
     /// Ends an allocation, live or being made, and gives back all it held.
     pub(super) fn close(&mut self, now: Now, slot: u32, reason: CloseReason) {
-        let Some(allocation) = self.allocations.remove(slot) else { return };
+        let Some(allocation) = self.remove(slot) else { return };
         self.timers.cancel(slot);
         if let Some(making) = &allocation.making {
             self.making -= 1;
@@ -105,7 +106,7 @@ impl Server {
         for leg in allocation.legs.iter().flatten() {
             self.close_relay(leg.id());
         }
-        if allocation.reserved_until.is_some() {
+        if allocation.reserved_until != Instant::NEVER {
             self.give_back(allocation.answer.token);
         }
         if allocation.is_live() {
@@ -113,10 +114,15 @@ impl Server {
         }
     }
 
+    /// Takes an allocation out.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Allocation>> {
+        let allocation = self.allocations.remove(slot)?;
+        self.keys.uncount(allocation.key_ref);
+        Some(allocation)
+    }
+
     fn tell_closed(&mut self, now: Now, allocation: Allocation, reason: CloseReason) {
-        self.ids.remove(&allocation.id);
-        self.uncount_key(allocation.key_id.as_ref());
-        let identity = allocation.identity();
+        let identity = self.identity(&allocation);
         let Allocation { id, five_tuple, username, to_peers, to_client, created, .. } = allocation;
         self.counters.allocations.subtract(five_tuple.transport, 1);
         self.counters.closed.add(reason, 1);
@@ -129,7 +135,7 @@ impl Server {
             to_client_datagrams: to_client.datagrams,
             seconds: now.monotonic.since(created).as_secs(),
         };
-        let started_unix = allocation.created_unix;
+        let started_unix = allocation.created_unix.into();
         let event = Event::Closed { id, five_tuple, username, identity, started_unix, reason, summary };
         self.outputs.push_back(Output::Event(event));
         let by_force = match reason {

@@ -1,6 +1,6 @@
 //! What there is, for people who ask.
 
-use std::{net::SocketAddr, ops::Bound, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{AllocationId, FiveTuple, Identity, Instant, Now, Server, Traffic, allocation::Allocation};
 use crate::credentials::KeyId;
@@ -17,7 +17,7 @@ pub struct ListQuery {
     pub user: Option<Box<str>>,
     /// Only those with this label.
     pub label: Option<Box<str>>,
-    /// Only those after this one; `None` begins with the oldest.
+    /// Only those after this one; `None` begins with the first.
     pub after: Option<AllocationId>,
     /// At most so many; never more than [`LIST_MAX`].
     pub limit: usize,
@@ -26,7 +26,7 @@ pub struct ListQuery {
 /// Some allocations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListPage {
-    /// In the order in which they were made. A page may be empty although more comes.
+    /// In the order of their ids, which is not that of their making. A page may be empty although more comes.
     pub allocations: Vec<Listed>,
     /// Where to go on; `None`: there are no more.
     pub next: Option<AllocationId>,
@@ -58,33 +58,42 @@ pub struct Listed {
 }
 
 impl Server {
-    /// Live allocations in the order in which they were made, page by page.
+    /// Live allocations in the order of their ids, page by page.
     #[must_use]
     pub fn list(&self, now: Now, query: &ListQuery) -> ListPage {
         let mut page = ListPage::default();
         let limit = query.limit.min(LIST_MAX);
-        let start = query.after.map_or(Bound::Unbounded, Bound::Excluded);
-        for (looked_at, (&id, &slot)) in self.ids.range((start, Bound::Unbounded)).enumerate() {
+        // Ids are in the order of slots: it begins where the last page ended, with whoever is there now.
+        let first = query.after.map_or(0, AllocationId::slot);
+        let later = |id: AllocationId| query.after.is_none_or(|after| id > after);
+        let live = self.allocations.iter_from(first).filter(|one| one.is_live() && later(one.id));
+        for (looked_at, allocation) in live.enumerate() {
             if page.allocations.len() >= limit || looked_at >= LOOKED_AT_MAX {
-                break;
+                return page;
             }
-            page.next = Some(id);
-            let Some(allocation) = self.allocations.get(slot) else { continue };
+            page.next = Some(allocation.id);
             if is_wanted(allocation, query) {
                 page.allocations.push(self.listed(now, allocation));
             }
         }
-        // Nothing is left after the youngest.
-        let youngest = self.ids.last_key_value().map(|(&id, _)| id);
-        page.next =
-            page.next.or(query.after).filter(|&next| youngest.is_some_and(|youngest| next < youngest));
+        page.next = None;
         page
     }
 
-    /// The secrets that credentials of live allocations were made with, and how many allocations each has.
+    /// The secrets that credentials of allocations were made with, and how many allocations each has.
     #[must_use]
     pub fn key_ids_in_use(&self) -> Vec<(KeyId, usize)> {
-        self.keys_in_use.clone()
+        self.keys.in_use().cloned().collect()
+    }
+
+    /// Whose an allocation is, to be told to others.
+    pub(super) fn identity(&self, allocation: &Allocation) -> Identity {
+        let claims = allocation.user_part.claims(&allocation.username);
+        Identity {
+            user: Arc::clone(allocation.grant.shared_user()),
+            label: claims.label.map(Box::from),
+            key_id: self.keys.get(allocation.key_ref).cloned(),
+        }
     }
 
     fn listed(&self, now: Now, allocation: &Allocation) -> Listed {
@@ -92,48 +101,14 @@ impl Server {
         Listed {
             id: allocation.id,
             username: allocation.username.clone(),
-            identity: allocation.identity(),
+            identity: self.identity(allocation),
             five_tuple: allocation.five_tuple,
             relayed: relays.map(|relay| relay.relayed()).collect(),
             created: allocation.created,
-            created_unix: allocation.created_unix,
+            created_unix: allocation.created_unix.into(),
             expires_in: allocation.last_expiry().since(now.monotonic).as_secs(),
             to_peers: allocation.to_peers,
             to_client: allocation.to_client,
-        }
-    }
-
-    /// Counts one more live allocation under a secret.
-    pub(super) fn count_key(&mut self, key_id: Option<KeyId>) {
-        let Some(key_id) = key_id else { return };
-        match self.keys_in_use.iter_mut().find(|(known, _)| *known == key_id) {
-            Some((_, count)) => *count += 1,
-            None => self.keys_in_use.push((key_id, 1)),
-        }
-    }
-
-    /// Counts one less. What has none left is forgotten, so that there are never more than live allocations.
-    pub(super) fn uncount_key(&mut self, key_id: Option<&KeyId>) {
-        let place = key_id.and_then(|id| self.keys_in_use.iter().position(|(known, _)| known == id));
-        let Some((place, (_, count))) = place.and_then(|at| Some((at, self.keys_in_use.get_mut(at)?))) else {
-            debug_assert!(key_id.is_none(), "{key_id:?} was never counted");
-            return;
-        };
-        *count -= 1;
-        if *count == 0 {
-            self.keys_in_use.swap_remove(place);
-        }
-    }
-}
-
-impl Allocation {
-    /// Whose it is, to be told to others.
-    pub(super) fn identity(&self) -> Identity {
-        let claims = self.user_part.claims(&self.username);
-        Identity {
-            user: Arc::clone(self.grant.shared_user()),
-            label: claims.label.map(Box::from),
-            key_id: self.key_id.clone(),
         }
     }
 }

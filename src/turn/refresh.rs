@@ -33,7 +33,7 @@ impl Server {
         if family.is_some_and(|family| allocation.leg(family).is_none()) {
             return Err(Code::PeerAddressFamilyMismatch.into());
         }
-        let (expires, expiry) = (allocation.credential_expires, allocation.expiry(self.options.expiry));
+        let (expires, expiry) = (allocation.credential_expires(), allocation.expiry(self.options.expiry));
         let lifetime =
             if wished == Some(0) { 0 } else { granted(&self.options, expiry, wished, expires, now) };
         if lifetime == 0 {

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    BindError, Code, Event, Now, Output, Parity, RelayAddress, RelayId, Server,
+    AllocationId, BindError, Code, Event, Instant, Now, Output, Parity, RelayAddress, RelayId, Server,
     allocation::{Leg, Making, PortWish, is_worth_another_port},
     peers::Family,
     relays::{Relay, RelayState, rank},
@@ -153,7 +153,7 @@ impl Server {
             self.go_live(now, slot, &making);
             self.write_allocated(&head, &making.signature, slot)
         } else {
-            self.allocations.remove(slot);
+            self.remove(slot);
             Err(Refused::Code(Code::InsufficientCapacity))
         };
         let answer = self.answer_refusal(&head, answer, Some(&making.signature));
@@ -169,18 +169,18 @@ impl Server {
         let token = if making.ports == PortWish::Pair { self.reserve_second(slot) } else { None };
         let Some(allocation) = self.allocations.get_mut(slot) else { return };
         allocation.answer.token = token;
-        allocation.reserved_until = token.map(|_| now.monotonic.after(self.options.lifetimes.reservation));
+        allocation.reserved_until = match token {
+            Some(_) => now.monotonic.after(self.options.lifetimes.reservation),
+            None => Instant::NEVER,
+        };
         let until = now.monotonic.after(Duration::from_secs(allocation.answer.lifetime.into()));
         for leg in allocation.legs.iter_mut().flatten() {
             leg.expires = until;
         }
-        self.last_id.0 += 1;
-        allocation.id = self.last_id;
-        let key_id = allocation.key_id.clone();
-        self.ids.insert(self.last_id, slot);
+        self.made += 1;
+        allocation.id = AllocationId::new(slot, self.made);
         self.counters.allocations.add(allocation.five_tuple.transport, 1);
         self.counters.created.add(allocation.five_tuple.transport, 1);
-        self.count_key(key_id);
         self.arm(slot);
     }
 
@@ -206,7 +206,7 @@ impl Server {
             id: allocation.id,
             five_tuple: allocation.five_tuple,
             username: allocation.username.clone(),
-            identity: allocation.identity(),
+            identity: self.identity(allocation),
             relayed: relays.map(|relay| relay.relayed()).collect(),
             lifetime: allocation.answer.lifetime,
         }));

@@ -69,7 +69,7 @@ impl Server {
             }
             (buckets, rate) => *buckets = Buckets::new(rate, now.monotonic),
         }
-        if strict && let Some(expires) = allocation.credential_expires {
+        if strict && let Some(expires) = allocation.credential_expires() {
             let last = now.monotonic.after(Duration::from_secs(expires.saturating_sub(now.unix)));
             for leg in allocation.legs.iter_mut().flatten() {
                 leg.expires = leg.expires.min(last);

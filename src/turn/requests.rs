@@ -51,12 +51,9 @@ impl Server {
             }
             // A new password, or another algorithm: the next request is checked against it first.
             allocation.key = proved.key;
-            if allocation.key_id != proved.key_id {
-                let before = std::mem::replace(&mut allocation.key_id, proved.key_id.clone());
-                if allocation.is_live() {
-                    self.uncount_key(before.as_ref());
-                    self.count_key(proved.key_id.clone());
-                }
+            if self.keys.get(allocation.key_ref) != proved.key_id.as_ref() {
+                let now = self.keys.count(proved.key_id.as_ref());
+                self.keys.uncount(std::mem::replace(&mut allocation.key_ref, now));
             }
         }
         let unknown = message.unknown_required(|found| is_known(head.request, found));

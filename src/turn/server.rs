@@ -1,22 +1,23 @@
 //! The relay core: its state, and what comes in.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use super::{
-    AllocationId, AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey,
-    Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey, Now, Options,
+    Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
     allocation::Allocations,
+    identity::Keys,
     look_up::LookUps,
     relays::Relays,
     response::{Head, REPLY_BYTES_MAX, Refused},
     timers::Timers,
 };
 use crate::{
-    credentials::{Directory, KeyId, Revocations},
+    credentials::{Directory, Revocations},
     stun::{self, Class, Kind, Message, Method, ParseError},
 };
 
@@ -76,12 +77,10 @@ pub struct Server {
     pub(super) answer_rate: AnswerRate,
     pub(super) lease: BudgetLease,
     pub(super) allocations: Allocations,
-    /// The slots of live allocations.
-    pub(super) ids: BTreeMap<AllocationId, u32>,
-    /// The id given last.
-    pub(super) last_id: AllocationId,
-    /// By secret how many live allocations there are.
-    pub(super) keys_in_use: Vec<(KeyId, usize)>,
+    /// How many allocations have gone live so far.
+    pub(super) made: u64,
+    /// The secrets of allocations, live or being made.
+    pub(super) keys: Keys,
     pub(super) relays: Relays,
     /// One deadline for each live allocation, by slot.
     pub(super) timers: Timers,
@@ -112,9 +111,8 @@ impl Server {
             answer_rate: AnswerRate::new(&mut *random),
             lease: BudgetLease::new(),
             allocations: Allocations::new(seeds),
-            ids: BTreeMap::new(),
-            last_id: AllocationId::default(),
-            keys_in_use: Vec::new(),
+            made: 0,
+            keys: Keys::default(),
             relays: Relays::default(),
             timers: Timers::default(),
             look_ups: LookUps::default(),

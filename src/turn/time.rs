@@ -7,6 +7,9 @@ use std::time::Duration;
 pub struct Instant(u64);
 
 impl Instant {
+    /// The end of time.
+    pub(super) const NEVER: Self = Self(u64::MAX);
+
     /// The point `milliseconds` after the origin.
     #[must_use]
     pub const fn from_millis(milliseconds: u64) -> Self {

@@ -25,8 +25,14 @@ fn list(scene: &Scene, query: &ListQuery) -> ListPage {
     scene.server.list(scene.now, query)
 }
 
-fn ids(page: &ListPage) -> Vec<u64> {
-    page.allocations.iter().map(|listed| listed.id.0).collect()
+/// Which clients are on a page.
+fn ports(page: &ListPage) -> Vec<u16> {
+    page.allocations.iter().map(|listed| listed.five_tuple.client.port()).collect()
+}
+
+fn id(scene: &Scene, port: u16) -> AllocationId {
+    let page = list(scene, &all());
+    page.allocations.iter().find(|listed| listed.five_tuple.client.port() == port).unwrap().id
 }
 
 #[test]
@@ -94,28 +100,33 @@ fn a_listed_allocation_says_what_it_is_and_did() {
 }
 
 #[test]
-fn pages_follow_one_another_in_the_order_of_creation() {
+fn pages_follow_one_another_in_the_order_of_ids() {
     let mut scene = Scene::new();
     for port in 1..=7 {
         Client::alice(&at(port)).allocate(&mut scene);
     }
-    for id in [2, 5] {
-        assert!(scene.server.close_allocation(scene.now, AllocationId(id)));
+    let gone = [2, 5].map(|port| id(&scene, port));
+    for id in gone {
+        assert!(scene.server.close_allocation(scene.now, id));
     }
     scene.drain();
-    // Its slot is used again, its id is not.
+    // It takes the place of one that is gone, but not its id.
     Client::alice(&at(8)).allocate(&mut scene);
+    assert!(!gone.contains(&id(&scene, 8)));
 
     let (mut seen, mut query) = (Vec::new(), ListQuery { limit: 2, ..ListQuery::default() });
     loop {
         let page = list(&scene, &query);
         assert!(page.allocations.len() <= 2);
-        seen.extend(ids(&page));
+        seen.extend(page.allocations.iter().map(|listed| (listed.id, listed.five_tuple.client.port())));
         query.after = page.next;
         if query.after.is_none() {
             break;
         }
     }
+    assert!(seen.is_sorted());
+    let mut seen: Vec<u16> = seen.into_iter().map(|(_, port)| port).collect();
+    seen.sort_unstable();
     assert_eq!(seen, [1, 3, 4, 6, 7, 8]);
     let beyond = ListQuery { after: Some(AllocationId(u64::MAX)), limit: 9, ..ListQuery::default() };
     assert_eq!(list(&scene, &beyond), ListPage::default());
@@ -131,7 +142,7 @@ fn a_list_may_be_of_one_user_or_label() {
     }
     let wanted = |user: Option<&str>, label: Option<&str>| {
         let query = ListQuery { user: user.map(Into::into), label: label.map(Into::into), ..all() };
-        ids(&list(&scene, &query))
+        ports(&list(&scene, &query))
     };
 
     assert_eq!(wanted(Some("carol"), None), [1, 3, 4]);
@@ -154,7 +165,7 @@ fn a_page_of_what_is_rare_may_be_empty_but_says_where_to_go_on() {
     let first = list(&scene, &query);
     let second = list(&scene, &ListQuery { after: first.next, ..query });
 
-    assert_eq!((ids(&first), ids(&second)), (Vec::new(), vec![9001]));
+    assert_eq!((ports(&first), ports(&second)), (Vec::new(), vec![1]));
     assert_eq!(second.next, None);
     assert_eq!(list(&scene, &ListQuery { limit: usize::MAX, ..all() }).allocations.len(), 1000);
 }
@@ -166,17 +177,19 @@ fn an_allocation_is_ended_by_its_id_once() {
     client.allocate(&mut scene);
     assert_eq!(client.bind(&mut scene, 0x4000, PEER), 0);
 
-    assert!(scene.server.close_allocation(scene.now, AllocationId(1)));
+    let first = id(&scene, 1);
+    assert!(scene.server.close_allocation(scene.now, first));
     scene.drain();
 
     assert_eq!(client.send_on(&mut scene, 0x4000, b"x"), Outcome::Drop(DropReason::NoAllocation));
     assert_eq!(scene.server.counters().closed.get(CloseReason::Closed), 1);
     assert_eq!((scene.server.allocations(), scene.taken_ports()), (0, 0));
-    for id in [0, 1, 2, u64::MAX] {
+    client.allocate(&mut scene);
+    for id in [0, first.0, first.0 + 100, u64::MAX] {
         assert!(!scene.server.close_allocation(scene.now, AllocationId(id)));
     }
-    client.allocate(&mut scene);
-    assert!(scene.server.close_allocation(scene.now, AllocationId(2)));
+    let second = id(&scene, 1);
+    assert!(scene.server.close_allocation(scene.now, second));
 }
 
 #[test]
