@@ -178,9 +178,12 @@ impl Cluster {
         let row = self.row(Table::Revocations, &revocation.id, value).until(revocation.expires.max(now));
         let kept = self.inner.state.store.write_rows(vec![row.clone()]).await;
         let news = self.inner.state.merge(vec![row]);
-        self.inner.peers.publish(news.clone());
         let own = self.inner.state.act(news.clone());
-        let (own, others) = futures_util::future::join(own, self.inner.peers.ask_all(Ask::Apply(news))).await;
+        let (own, others) =
+            futures_util::future::join(own, self.inner.peers.ask_all(Ask::Apply(news.clone()))).await;
+        // Only now, so that what a node ends is counted by the answer to this question. Whoever did not answer learns of
+        // it this way.
+        self.inner.peers.publish(news);
         kept?;
         let mut nodes = vec![(self.id().to_owned(), Ok(own))];
         nodes.extend(

@@ -34,6 +34,9 @@ use crate::{
 /// Records of usage that wait when there is no file.
 const MEMORY_RECORDS_MAX: u64 = 100_000;
 
+/// How long each step of closing may take.
+const CLOSE_STEP: Duration = Duration::from_secs(5);
+
 /// Who this node is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -105,21 +108,28 @@ impl Cluster {
     /// # Errors
     /// [`OpenError`]; Redis that does not answer is none of them.
     pub fn open(config: &Config, settings: Settings) -> Result<Self, OpenError> {
+        Self::open_with(config, settings, |own| peers(config, own))
+    }
+
+    /// As [`open`](Self::open), with peers of another kind; `find` is given what this node is.
+    ///
+    /// # Errors
+    /// [`OpenError`], and what `find` answers.
+    pub fn open_with(
+        config: &Config,
+        settings: Settings,
+        find: impl FnOnce(NodeInfo) -> Result<Arc<dyn Peers>, OpenError>,
+    ) -> Result<Self, OpenError> {
         let path = config.store.path.as_deref();
-        let records_max = if path.is_some() {
-            config.usage.records_max
-        } else {
-            config.usage.records_max.min(MEMORY_RECORDS_MAX)
+        let records_max = match path {
+            Some(_) => config.usage.records_max,
+            None => config.usage.records_max.min(MEMORY_RECORDS_MAX),
         };
         let (store, contents) = Store::open(path, Bounds { records_max, days: config.usage.days })?;
         let state = Arc::new(State::new(settings.id.clone(), config, store, contents)?);
-        let peers = peers(config, node_info(settings)?)?;
-        Ok(Self::of(state, peers))
-    }
-
-    pub(super) fn of(state: Arc<State>, peers: Arc<dyn Peers>) -> Self {
-        let (limits, memory) = (Limits::default(), Memory::default());
-        Self { inner: Arc::new(Inner { state, peers, changing: Mutex::default(), limits, memory }) }
+        let peers = find(node_info(settings)?)?;
+        let (limits, memory, changing) = (Limits::default(), Memory::default(), Mutex::default());
+        Ok(Self { inner: Arc::new(Inner { state, peers, changing, limits, memory }) })
     }
 
     /// Begins to act on what other nodes ask and to tell them about this one. Once, when the relay listens.
@@ -151,15 +161,22 @@ impl Cluster {
     }
 
     /// Writes what still waits to be written, and tells the others that this node ends. Call it before the end, when
-    /// nothing is recorded any more.
-    ///
-    /// # Errors
-    /// [`StoreError`]: something is not in the file.
-    pub async fn close(&self) -> Result<(), StoreError> {
-        self.inner.state.write_uses();
-        upkeep::forward_usage(&self.inner).await;
-        self.inner.peers.close().await;
-        self.inner.state.store.flush().await
+    /// nothing is recorded any more. Bounded by ten seconds.
+    pub async fn close(&self) {
+        let state = &self.inner.state;
+        state.write_uses();
+        let handed_on = tokio::time::timeout(CLOSE_STEP, async {
+            upkeep::forward_usage(&self.inner).await;
+            self.inner.peers.close().await;
+        });
+        if handed_on.await.is_err() {
+            tracing::warn!("The other nodes are not told that this one ends: they do not answer.");
+        }
+        match tokio::time::timeout(CLOSE_STEP, state.store.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("Not everything is kept: {error}"),
+            Err(_) => tracing::error!("Not everything is kept: the file system does not answer."),
+        }
     }
 
     /// The name of this node.

@@ -1,7 +1,7 @@
 //! Finding, making and judging the file.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
@@ -59,9 +59,7 @@ impl Source {
             Self::File(path) => {
                 let file = open_file(path).map_err(|problem| refused(path, problem))?;
                 let backend = FileBackend::new(file).map_err(|error| explain(path, error))?;
-                let database = builder.create_with_backend(backend).map_err(|error| explain(path, error))?;
-                sync_directory(path);
-                Ok(database)
+                builder.create_with_backend(backend).map_err(|error| explain(path, error))
             }
             #[cfg(test)]
             Self::Test(disk) => {
@@ -69,6 +67,40 @@ impl Source {
             }
         }
     }
+}
+
+/// Makes the file if there is none, with `fill` to write what it begins with. It appears under its name when it is
+/// whole: one that is killed while it makes a file leaves none that cannot be read.
+pub(super) fn make(
+    path: &Path,
+    fill: impl FnOnce(&Database) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    if path.symlink_metadata().is_ok_and(|found| found.len() > 0 || !found.is_file()) {
+        return Ok(());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let unfinished = PathBuf::from(name);
+    let refuse = |error: io::Error| refused(path, explain_io(path, &error));
+    let file = open_options().open(&unfinished).map_err(refuse)?;
+    match file.try_lock() {
+        Ok(()) => file.set_len(0).and_then(|()| file.unlock()).map_err(refuse)?,
+        Err(TryLockError::WouldBlock) => return Err(OpenError::StoreInUse { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => return Err(refuse(error)),
+    }
+    let backend = FileBackend::new(file).map_err(|error| explain(path, error))?;
+    let database = Database::builder().create_with_backend(backend).map_err(|error| explain(path, error))?;
+    fill(&database)?;
+    drop(database);
+    match fs::rename(&unfinished, path) {
+        // An empty file that was mounted there can only be filled where it is.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return fs::remove_file(&unfinished).map_err(refuse);
+        }
+        renamed => renamed.map_err(refuse)?,
+    }
+    sync_directory(path);
+    Ok(())
 }
 
 /// An error of the file that is not one of the system.
@@ -86,14 +118,7 @@ pub(super) fn damaged(path: &Path, detail: &str) -> OpenError {
 }
 
 fn open_file(path: &Path) -> Result<File, String> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(MODE)
-        .open(path)
-        .map_err(|error| explain_io(path, &error))?;
+    let mut file = open_options().open(path).map_err(|error| explain_io(path, &error))?;
     let metadata = file.metadata().map_err(|error| explain_io(path, &error))?;
     if !metadata.is_file() {
         return Err("is not a file; name one".to_owned());
@@ -110,6 +135,12 @@ fn open_file(path: &Path) -> Result<File, String> {
         );
     }
     Ok(file)
+}
+
+fn open_options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE);
+    options
 }
 
 fn explain(path: &Path, error: DatabaseError) -> OpenError {

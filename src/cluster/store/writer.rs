@@ -1,6 +1,7 @@
 //! The thread that writes.
 
 use std::{
+    path::Path,
     sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
@@ -289,17 +290,16 @@ fn apply(write: &WriteTransaction, commands: &[Command]) -> Result<Vec<u64>, Fau
 
 /// Opens the database and sees to it that it is one of ours.
 fn open(source: &Source) -> Result<(Database, Zeroizing<[u8; 32]>), OpenError> {
-    let database = source.open()?;
     let path = source.path();
+    if let Source::File(path) = source {
+        file::make(path, |database| establish(database, path).map(drop))?;
+    }
+    let database = source.open()?;
     let fault = |fault: Fault| file::damaged(&path, &fault.to_string());
     match book::identify(&database).map_err(fault)? {
         Identity::Known(key) => Ok((database, key)),
         Identity::New => {
-            let mut key = Zeroizing::new([0; 32]);
-            getrandom::fill(&mut key[..]).map_err(|error| OpenError::Random(error.to_string()))?;
-            book::establish(&database, &key).map_err(|error| {
-                file::refused(&path, format!("cannot be written: {error}; free some space"))
-            })?;
+            let key = establish(&database, &path)?;
             Ok((database, key))
         }
         Identity::Later(format) => Err(file::refused(
@@ -311,6 +311,15 @@ fn open(source: &Source) -> Result<(Database, Zeroizing<[u8; 32]>), OpenError> {
             "is another program's; give store.path another name, or move that file away",
         )),
     }
+}
+
+/// Writes what a new file begins with, and answers its key.
+fn establish(database: &Database, path: &Path) -> Result<Zeroizing<[u8; 32]>, OpenError> {
+    let mut key = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut key[..]).map_err(|error| OpenError::Random(error.to_string()))?;
+    book::establish(database, &key)
+        .map_err(|error| file::refused(path, format!("cannot be written: {error}; free some space")))?;
+    Ok(key)
 }
 
 fn refuse(command: Command, error: &StoreError) {
