@@ -162,7 +162,10 @@ impl Cluster {
 
     /// Writes what still waits to be written, and tells the others that this node ends. Call it before the end, when
     /// nothing is recorded any more. Bounded by ten seconds.
-    pub async fn close(&self) {
+    ///
+    /// # Errors
+    /// [`StoreError`]: something is not in the file.
+    pub async fn close(&self) -> Result<(), StoreError> {
         let state = &self.inner.state;
         state.write_uses();
         let handed_on = tokio::time::timeout(CLOSE_STEP, async {
@@ -172,11 +175,7 @@ impl Cluster {
         if handed_on.await.is_err() {
             tracing::warn!("The other nodes are not told that this one ends: they do not answer.");
         }
-        match tokio::time::timeout(CLOSE_STEP, state.store.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("Not everything is kept: {error}"),
-            Err(_) => tracing::error!("Not everything is kept: the file system does not answer."),
-        }
+        tokio::time::timeout(CLOSE_STEP, state.store.flush()).await.unwrap_or(Err(StoreError::Busy))
     }
 
     /// The name of this node.

@@ -243,7 +243,7 @@ pub(crate) async fn a_draining_node_says_so_at_once(nodes: &[TestNode]) {
 /// The last node ends; not one of [`everything`], since it is gone afterwards.
 pub(crate) async fn a_node_that_closes_is_gone(nodes: &[TestNode]) {
     let (last, others) = nodes.split_last().unwrap();
-    last.cluster.close().await;
+    last.cluster.close().await.unwrap();
     for node in others {
         eventually("a closed node is gone", async || {
             node.cluster.nodes().list.iter().all(|info| info.id != last.cluster.id())

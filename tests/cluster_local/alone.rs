@@ -65,7 +65,7 @@ async fn all_of_it_is_there_after_a_restart() {
         let rotation = cluster.rotate_secrets().await.unwrap();
         let (key, text) = cluster.create_api_key(issue("backend")).await.unwrap();
         cluster.api_key_used(&key.id, 1234);
-        cluster.close().await;
+        cluster.close().await.unwrap();
         (rotation, key, text, cluster.derive_key("nonce"))
     };
 
@@ -229,7 +229,7 @@ async fn usage_survives_a_restart_until_it_is_taken() {
         for n in 0..10 {
             cluster.record_usage(crate::conformance::relay::record(&n.to_string(), "a", "bob", now()));
         }
-        cluster.close().await;
+        cluster.close().await.unwrap();
     }
     let cluster = Cluster::open(&config, settings("a")).unwrap();
     assert_eq!(cluster.counters().usage_pending, 10);
