@@ -54,10 +54,14 @@ impl HealthState {
         tracing::info!(nodes, "The other nodes can be reached.");
     }
 
-    /// Says that something is wrong.
-    pub(super) fn degraded(&self, reason: &str) {
+    /// Says that something is wrong; `nodes` is how many are known.
+    pub(super) fn degraded(&self, reason: &str, nodes: u32) {
         let mut state = self.lock();
         let is_new = state.degraded.is_none() || state.reason != reason;
+        if state.degraded.is_none() {
+            // One may have come since the last heartbeat.
+            state.nodes = nodes.max(1);
+        }
         state.degraded.get_or_insert_with(|| (Instant::now(), unix_millis()));
         reason.clone_into(&mut state.reason);
         drop(state);

@@ -37,7 +37,7 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
     let began = Instant::now();
     *lock(&shared.proved) = None;
     if let Err(error) = read_registry(shared, commands).await {
-        shared.health.degraded(&says(&error));
+        shared.degraded(&says(&error));
     }
     loop {
         let info = own(shared).await;
@@ -53,7 +53,7 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
                 judge(shared, began).await;
             }
             Err(error) => {
-                shared.health.degraded(&says(&error));
+                shared.degraded(&says(&error));
                 if error.is_connection_dropped() && !error.is_timeout() {
                     return says(&error);
                 }
@@ -85,11 +85,11 @@ async fn judge(shared: &Shared, began: Instant) {
         drop(timeout(Duration::from_millis(500), shared.proved_wake.notified()).await);
     }
     if let Some(fault) = lock(&shared.rows_fault).clone() {
-        shared.health.degraded(&fault);
+        shared.degraded(&fault);
     } else if shared.is_proved(PROOF_MAX) {
-        shared.health.connected(u32::try_from(shared.registry.nodes().list.len()).unwrap_or(u32::MAX));
+        shared.health.connected(shared.nodes_known());
     } else if began.elapsed() > Duration::from_secs(2) {
-        shared.health.degraded("what this node publishes does not come back");
+        shared.degraded("what this node publishes does not come back");
     }
 }
 

@@ -130,7 +130,7 @@ pub(super) async fn exchange(shared: &Shared, commands: &Commands) -> String {
         };
         if let Err(error) = done.await {
             shared.compare.store(true, Ordering::Relaxed);
-            shared.health.degraded(&error.to_string());
+            shared.degraded(&error.to_string());
             *super::shared::lock(&shared.rows_fault) = Some(error.to_string());
             tokio::time::sleep(jitter(Duration::from_secs(4))).await;
             continue;

@@ -85,6 +85,16 @@ impl Shared {
         self.host.get()
     }
 
+    /// How many nodes there are, this one among them.
+    pub(super) fn nodes_known(&self) -> u32 {
+        u32::try_from(self.registry.nodes().list.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Says that the other nodes cannot be reached.
+    pub(super) fn degraded(&self, reason: &str) {
+        self.health.degraded(reason, self.nodes_known());
+    }
+
     /// The connection, if there is one and Redis answered lately.
     pub(super) fn commands(&self) -> Option<Arc<Commands>> {
         self.commands.load_full()

@@ -52,7 +52,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
         };
         shared.commands.store(None);
         shared.outbox.clear();
-        shared.health.degraded(&reason);
+        shared.degraded(&reason);
         share(&shared);
         if began.elapsed() > GOOD_AFTER {
             wait = WAIT_MIN;
