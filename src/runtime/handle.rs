@@ -188,6 +188,11 @@ impl NodeHandle {
         &self.shared.core.quotas
     }
 
+    /// The certificate of the TLS listeners, for other listeners; `None` if there is none.
+    pub(crate) fn tls_store(&self) -> Option<Arc<TlsStore>> {
+        self.shared.tls.clone()
+    }
+
     /// Reads the certificate again; on failure the one in use stays.
     ///
     /// # Errors

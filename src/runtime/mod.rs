@@ -30,3 +30,4 @@ pub use node::{Listeners, Listening, Node, StartError};
 pub use start::{Ended, LookUp, Start};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
 pub use tls::{CertificateStatus, TlsError, check_certificate};
+pub(crate) use tls::{TlsStore, alternative_names};

@@ -3,11 +3,13 @@
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod names;
 mod store;
 mod validity;
 mod watch;
 
 pub use error::TlsError;
+pub(crate) use names::alternative_names;
 pub use store::CertificateStatus;
 pub(crate) use store::TlsStore;
 pub(crate) use watch::watch;

@@ -62,6 +62,7 @@ pub struct CertificateStatus {
 
 struct Loaded {
     config: Arc<ServerConfig>,
+    certified: Arc<CertifiedKey>,
     validity: Validity,
 }
 
@@ -127,6 +128,11 @@ impl TlsStore {
     /// What a new connection's TLS session is made from.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().config)
+    }
+
+    /// The certificate in use with its key, for other protocols than ours. Another value each time it is replaced.
+    pub(crate) fn certified(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.load().certified)
     }
 
     /// What can be seen of the certificate from outside.
@@ -251,7 +257,8 @@ fn read(certificate: &Path, private_key: &Path) -> Result<Loaded, TlsError> {
             });
         }
     }
-    Ok(Loaded { config: Arc::new(server_config(provider, certified)?), validity })
+    let config = Arc::new(server_config(provider, certified.clone())?);
+    Ok(Loaded { config, certified: Arc::new(certified), validity })
 }
 
 fn server_config(provider: Arc<CryptoProvider>, certified: CertifiedKey) -> Result<ServerConfig, TlsError> {

@@ -28,7 +28,7 @@ pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
 }
 
 /// Splits the contents of the element that `input` starts with from what follows it.
-fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(super) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = input.split_first()?;
     if first != tag {
         return None;
