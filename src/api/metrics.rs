@@ -1,6 +1,6 @@
 //! A snapshot of the node as metrics.
 
-use super::{ClusterFigures, Dialect, Service, cluster_metrics};
+use super::{ApiCounts, ClusterFigures, Dialect, Service, cluster_metrics};
 use crate::{
     runtime::{
         AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
@@ -20,6 +20,8 @@ pub struct Scrape {
     pub cluster: ClusterFigures,
     /// Credentials made, by [`Dialect`].
     pub issued: [u64; Dialect::ALL.len()],
+    /// The HTTP listener.
+    pub api: ApiCounts,
 }
 
 impl Scrape {
@@ -34,6 +36,7 @@ impl Scrape {
             is_draining: service.node.is_draining(),
             cluster: ClusterFigures::of(&service.cluster),
             issued,
+            api: service.access.counters().counts(),
         }
     }
 }
@@ -43,7 +46,7 @@ impl Scrape {
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
 pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
-    let Scrape { snapshot, is_draining, cluster, issued } = scrape;
+    let Scrape { snapshot, is_draining, cluster, issued, api } = scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
@@ -61,6 +64,7 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
     for (dialect, count) in Dialect::ALL.into_iter().zip(issued) {
         sheet.count(&metric::CREDENTIALS_ISSUED, &[dialect.as_str()], *count);
     }
+    api.fill(&mut sheet);
     process(&mut sheet, &Process::read());
     sheet.encode()
 }

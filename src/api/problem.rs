@@ -8,6 +8,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use super::exchange::LimitNote;
+
 /// One kind of error. Codes never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProblemKind {
@@ -37,6 +39,7 @@ problems! {
     METHOD_NOT_ALLOWED: 405 "method_not_allowed", "This path does not take this method.";
     HTTPS_REQUIRED: 403 "https_required", "This path takes no requests in clear text.";
     ORIGIN_REFUSED: 403 "origin_refused", "Pages of this origin may not call this server.";
+    FORWARDED_AMBIGUOUS: 400 "forwarded_ambiguous", "It cannot be told where the request comes from.";
     BODY_TOO_LARGE: 413 "body_too_large", "The body of the request is too large.";
     BODY_TOO_SLOW: 408 "body_too_slow", "The body of the request did not arrive in time.";
     BODY_BROKEN: 400 "body_broken", "The body of the request broke off.";
@@ -128,6 +131,7 @@ struct Particulars {
     reasons: Vec<String>,
     retry_after: Option<Duration>,
     challenge: Option<Box<str>>,
+    limit: Option<LimitNote>,
 }
 
 /// What is wrong with one field of the body, or one parameter.
@@ -167,6 +171,7 @@ impl ProblemKind {
             reasons: Vec::new(),
             retry_after: None,
             challenge: None,
+            limit: None,
         }))
     }
 
@@ -215,6 +220,17 @@ impl Problem {
     pub const fn retry_after(mut self, after: Duration) -> Self {
         self.0.retry_after = Some(after);
         self
+    }
+
+    /// Names the limit that was reached, for the header fields of the answer.
+    pub(super) fn limited(mut self, limit: LimitNote) -> Self {
+        self.0.limit = Some(limit);
+        self
+    }
+
+    /// The limit that was reached.
+    pub(super) fn limit(&self) -> Option<LimitNote> {
+        self.0.limit
     }
 
     /// What `WWW-Authenticate` says instead of the plain `Bearer` of every 401.

@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use super::{
     Service,
     body::Answer,
+    caller::MetricsReader,
     dialects::{cloudflare, uberti},
     health, idempotency,
     metrics::{self, Scrape},
@@ -110,7 +111,7 @@ async fn index() -> Answer<Index> {
     tag = "node",
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain"))
 )]
-async fn scrape(State(service): State<Service>) -> Response {
+async fn scrape(_reader: MetricsReader, State(service): State<Service>) -> Response {
     match metrics::exposition(&Scrape::take(&service).await) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(error) => {

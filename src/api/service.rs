@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use axum::extract::FromRef;
 
 use super::{
-    caller::Access,
+    caller::{Access, AccessError},
     ice_servers::{Reached, node_uris},
 };
 use crate::{cluster::Cluster, config::Config, runtime::NodeHandle};
@@ -79,17 +79,28 @@ impl Dialect {
 
 impl Service {
     /// A service in front of this relay, which is reached there.
-    #[must_use]
-    pub fn new(node: NodeHandle, cluster: Cluster, config: &Config, reached: &Reached) -> Self {
+    ///
+    /// # Errors
+    /// Callers cannot be told as configured.
+    pub fn new(
+        node: NodeHandle,
+        cluster: Cluster,
+        config: &Config,
+        reached: &Reached,
+    ) -> Result<Self, AccessError> {
+        let access = Access::new(config, cluster.clone())?;
         let settings = ArcSwap::from_pointee(Settings::new(config, reached));
-        let access = Access::new();
         let (issued, reached) = (Default::default(), reached.clone());
         let drawn = AtomicU64::new(RandomState::new().hash_one(0));
-        Self(Arc::new(ServiceState { node, cluster, settings, access, issued, drawn, reached }))
+        Ok(Self(Arc::new(ServiceState { node, cluster, settings, access, issued, drawn, reached })))
     }
 
-    /// Takes over what can change while the node runs.
+    /// Takes over what can change while the node runs. Where callers cannot be told by what is new, they are told as
+    /// before, and the log says why.
     pub fn reload(&self, config: &Config) {
+        if let Err(error) = self.access.reload(config) {
+            tracing::error!(%error, "Not reloaded: callers of the API are told as before.");
+        }
         self.settings.store(Arc::new(Settings::new(config, &self.reached)));
     }
 }

@@ -50,7 +50,8 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let (start, started) = control.start();
     let node = Node::start_on(listeners, &loaded.config, start).map_err(explain_start)?;
     control.begin(&node.handle(), &loaded.config, &started);
-    let service = Service::new(node.handle(), control.cluster().clone(), &loaded.config, &reached);
+    let service = Service::new(node.handle(), control.cluster().clone(), &loaded.config, &reached)
+        .map_err(|error| Failure::Configuration(error.to_string()))?;
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), trial.as_ref())?;

@@ -111,6 +111,10 @@ metrics! {
     STORE_COMMITS: Counter "iceway_store_commits_total" [], "Commits to the file of store.path.";
     STORE_ERRORS: Counter "iceway_store_errors_total" [], "Times the file of store.path could not be written.";
 
+    API_REQUESTS: Counter "iceway_api_requests_total" ["route", "status"], "HTTP requests answered by what they were about and the class of their status.";
+    API_AUTHENTICATION_FAILURES: Counter "iceway_api_authentication_failures_total" ["reason"], "HTTP requests whose caller was not authenticated by the code they were answered with.";
+    JWKS_REFRESHES: Counter "iceway_jwks_refreshes_total" ["result"], "Attempts to fetch the keys of the issuer of tokens by their result.";
+
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
     PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";

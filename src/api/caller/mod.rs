@@ -3,14 +3,30 @@
 //! A [`Caller`] in the arguments of a handler means that the request was authenticated; what it may do is asked with
 //! [`Caller::require`].
 
-use std::sync::Arc;
+mod access;
+mod grants;
+mod jwks;
+mod presented;
+mod rates;
+mod recent;
+mod throttle;
+mod tokens;
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use axum::{
     extract::{FromRef, FromRequestParts},
     http::request::Parts,
 };
 
-use super::problem::{GRANT_MISSING, Problem, SCOPE_MISSING, UNAUTHENTICATED};
+pub(in crate::api) use access::Rules;
+pub use access::{Access, AccessError};
+pub(in crate::api) use presented::X_API_KEY;
+
+use super::{
+    counters::AuthenticationFailure,
+    problem::{GRANT_MISSING, Problem, SCOPE_MISSING},
+};
 use crate::cluster::{Scope, Scopes};
 
 /// Who calls, proved.
@@ -78,29 +94,22 @@ impl Caller {
     }
 }
 
-/// Decides who calls.
-#[derive(Debug)]
-pub struct Access {}
+/// Why somebody is not authenticated.
+struct Refusal {
+    failure: AuthenticationFailure,
+    /// For people; without anything secret.
+    detail: Cow<'static, str>,
+    retry_after: Option<Duration>,
+}
 
-impl Access {
-    /// Knows nobody.
-    #[must_use]
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self {})
-    }
+const fn refusal(failure: AuthenticationFailure, detail: &'static str) -> Refusal {
+    Refusal { failure, detail: Cow::Borrowed(detail), retry_after: None }
+}
 
-    /// Who sent this request.
-    async fn caller(&self, _parts: &Parts) -> Result<Caller, Problem> {
-        Err(UNAUTHENTICATED.into())
-    }
-
-    /// Whose API key this is, for requests that bring it elsewhere than in a header: in a form or query.
-    ///
-    /// # Errors
-    /// See [`Caller`].
-    pub(crate) async fn by_key(&self, _parts: &Parts, _key: &str) -> Result<Caller, Problem> {
-        Err(UNAUTHENTICATED.into())
-    }
+/// What both allow.
+fn intersection(one: &Scopes, other: &Scopes) -> Scopes {
+    let both = Scope::ALL.into_iter().filter(|scope| one.allow(*scope) && other.allow(*scope));
+    Scopes(both.collect())
 }
 
 impl<S> FromRequestParts<S> for Caller
@@ -112,5 +121,59 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         Arc::<Access>::from_ref(state).caller(parts).await
+    }
+}
+
+/// Somebody who may read the metrics: from the right place, or with the right scope.
+pub(in crate::api) struct MetricsReader;
+
+impl<S> FromRequestParts<S> for MetricsReader
+where
+    S: Send + Sync,
+    Arc<Access>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Arc::<Access>::from_ref(state).metrics_reader(parts).await.map(|()| Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(scopes: &[Scope], subject: Option<&str>, turn: Option<bool>) -> Caller {
+        Caller {
+            id: "key:a".into(),
+            scopes: Scopes(scopes.to_vec()),
+            subject: subject.map(Into::into),
+            grants: Grants { turn: turn.map(|is_granted| TurnGrant { is_granted, ..TurnGrant::default() }) },
+        }
+    }
+
+    #[test]
+    fn a_scope_that_is_missing_is_named() {
+        assert!(caller(&[Scope::Issue], None, None).require(Scope::Issue).is_ok());
+        assert!(caller(&[Scope::Admin], None, None).require(Scope::Issue).is_ok());
+        let problem = caller(&[Scope::Issue], None, None).require(Scope::Revoke).unwrap_err();
+        assert_eq!(problem.kind(), SCOPE_MISSING);
+        assert!(format!("{problem:?}").contains("`revoke`"));
+    }
+
+    #[test]
+    fn end_users_have_credentials_for_themselves_if_granted() {
+        let own = |subject, turn, scopes: &[Scope]| caller(scopes, subject, turn).require_own_turn().is_ok();
+        assert!(own(Some("u"), Some(true), &[]));
+        assert!(!own(Some("u"), Some(false), &[Scope::Issue]));
+        assert!(own(Some("u"), None, &[Scope::Issue]));
+        assert!(!own(Some("u"), None, &[]));
+        assert!(!own(None, Some(true), &[Scope::Admin]));
+    }
+
+    #[test]
+    fn two_proofs_allow_what_both_allow() {
+        let both = intersection(&Scopes(vec![Scope::Admin]), &Scopes(vec![Scope::Issue, Scope::Read]));
+        assert_eq!(both, Scopes(vec![Scope::Issue, Scope::Read]));
     }
 }

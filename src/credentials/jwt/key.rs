@@ -138,6 +138,12 @@ impl KeySet {
         }
     }
 
+    /// Whether one of them has this `kid`.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.keys.iter().any(|key| key.id() == Some(id))
+    }
+
     /// How many keys there are.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -1,0 +1,218 @@
+//! What is done with every request before and after its handler.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, HeaderValue, Request, header, request::Parts},
+    response::{IntoResponse as _, Response},
+};
+use hyper::{body::Incoming, service::Service as _};
+use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
+
+use super::tls::HttpTls;
+use crate::{
+    api::{
+        Access, Service,
+        caller::{Rules, X_API_KEY},
+        cors,
+        counters::RouteGroup,
+        exchange::{Exchange, Known, RequestIds, request_id},
+        forwarded::{self, Forwarded, is_within},
+        problem::{FORWARDED_AMBIGUOUS, HTTPS_REQUIRED, ORIGIN_REFUSED, Problem},
+    },
+    config::RequireHttps,
+};
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) peer: IpAddr,
+    pub(super) is_tls: bool,
+    pub(super) certificate: Option<Arc<[Box<str>]>>,
+}
+
+/// Stands before all handlers: names the request, finds out who is behind it, refuses what may not come at all, and
+/// counts. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Front {
+    router: TowerToHyperService<Router>,
+    access: Arc<Access>,
+    tls: Option<Arc<HttpTls>>,
+    ids: Arc<RequestIds>,
+}
+
+impl Front {
+    pub(super) fn new(router: Router, service: &Service) -> io::Result<Self> {
+        let mut start = [0; 4];
+        getrandom::fill(&mut start).map_err(io::Error::other)?;
+        Ok(Self {
+            router: TowerToHyperService::new(router),
+            access: Arc::clone(&service.access),
+            tls: service.node.tls_store().map(|store| Arc::new(HttpTls::new(store))),
+            ids: Arc::new(RequestIds::new(u32::from_ne_bytes(start))),
+        })
+    }
+
+    /// What a TLS session is made from; `None` without a certificate.
+    pub(super) fn tls_config(&self) -> Result<Option<Arc<ServerConfig>>, rustls::Error> {
+        let Some(tls) = &self.tls else { return Ok(None) };
+        tls.config(self.access.rules().client_verifier.as_ref()).map(Some)
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(
+        self,
+        request: Request<Incoming>,
+        link: &Link,
+    ) -> Result<Response, Infallible> {
+        let rules = self.access.rules();
+        let group = RouteGroup::of(request.uri().path());
+        let origin = cors::listed(request.headers(), &rules.http.cors_origins).cloned();
+        let (mut parts, body) = request.into_parts();
+        let id = request_id(&parts.headers, &self.ids);
+        let exchange = match exchange(&parts.headers, link, id.clone(), &rules) {
+            Ok(exchange) => exchange,
+            Err(problem) => {
+                // Who asks cannot be told, so nothing else is looked at.
+                let exchange = Exchange::new(nobody(id));
+                return Ok(self.finish(problem.into_response(), &exchange, origin, group));
+            }
+        };
+        let response = match refuse(&parts, link, &exchange, &rules) {
+            Some(problem) => problem.into_response(),
+            None if cors::is_preflight(&parts) && group != RouteGroup::Metrics => match origin {
+                Some(_) => cors::preflight(),
+                None => ORIGIN_REFUSED.with("Add it to `http.cors_origins`.").into_response(),
+            },
+            None => {
+                parts.extensions.insert(exchange.clone());
+                let request = Request::from_parts(parts, Body::new(body));
+                let Ok(response) = self.router.call(request).await;
+                response
+            }
+        };
+        Ok(self.finish(response, &exchange, origin, group))
+    }
+
+    fn finish(
+        &self,
+        mut response: Response,
+        exchange: &Exchange,
+        origin: Option<HeaderValue>,
+        group: RouteGroup,
+    ) -> Response {
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            if let Some(limit) = problem.limit() {
+                exchange.note(limit);
+            }
+            let document = problem.document(Some(exchange.id()));
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = Body::from(document);
+        }
+        let headers = response.headers_mut();
+        if is_private(group) && !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        if let Some(origin) = origin {
+            cors::allow(headers, origin);
+        }
+        if !self.access.rules().http.cors_origins.is_empty() {
+            headers.append(header::VARY, HeaderValue::from_static("origin"));
+        }
+        exchange.finish(headers);
+        self.access.counters().request(group, response.status().as_u16());
+        response
+    }
+}
+
+/// Of a request that cannot be told to come from anybody.
+fn nobody(id: HeaderValue) -> Known {
+    Known {
+        id,
+        client: IpAddr::from([0; 4]),
+        is_secure: false,
+        is_forwarded: true,
+        certificate: None,
+        limits: Mutex::default(),
+    }
+}
+
+/// Finds out who is behind a request.
+fn exchange(headers: &HeaderMap, link: &Link, id: HeaderValue, rules: &Rules) -> Result<Exchange, Problem> {
+    let trusted = &rules.http.trusted_proxies;
+    let is_proxy = !trusted.is_empty() && is_within(trusted, link.peer);
+    let forwarded = if is_proxy {
+        forwarded::read(headers, link.peer, trusted).map_err(|_| {
+            FORWARDED_AMBIGUOUS
+                .with("`Forwarded` and `X-Forwarded-For` name different clients: have the proxy drop one.")
+        })?
+    } else {
+        Forwarded { client: link.peer, is_secure: None }
+    };
+    let is_secure = match (is_proxy, forwarded.is_secure) {
+        (true, Some(is_secure)) => is_secure,
+        // The operator's own proxy, which says nothing: what comes from it is taken as it comes.
+        (true, None) => link.is_tls || rules.http.require_https != RequireHttps::Always,
+        (false, _) => link.is_tls,
+    };
+    Ok(Exchange::new(Known {
+        id,
+        client: forwarded.client,
+        is_secure,
+        is_forwarded: !is_proxy && forwarded::is_forwarded(headers),
+        certificate: link.certificate.clone(),
+        limits: Mutex::default(),
+    }))
+}
+
+/// What may not come at all.
+fn refuse(parts: &Parts, link: &Link, exchange: &Exchange, rules: &Rules) -> Option<Problem> {
+    let known = exchange.known();
+    if known.is_secure {
+        return None;
+    }
+    let is_tolerated = match rules.http.require_https {
+        RequireHttps::Never => true,
+        RequireHttps::Always => false,
+        RequireHttps::Auto => !rules.has_certificate || link.peer.is_loopback(),
+    };
+    let has_credentials =
+        parts.headers.contains_key(header::AUTHORIZATION) || parts.headers.contains_key(X_API_KEY);
+    if is_tolerated || (is_open(parts) && !has_credentials) {
+        return None;
+    }
+    let detail =
+        "Use https:// here. What was sent in clear text may have been read: replace a key that was among it.";
+    Some(HTTPS_REQUIRED.with(detail))
+}
+
+/// Whether this is for everybody, and nothing in it is worth reading along.
+fn is_open(parts: &Parts) -> bool {
+    let is_reading = parts.method == "GET" || parts.method == "HEAD";
+    let path = parts.uri.path();
+    is_reading
+        && parts.uri.query().is_none()
+        && ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"].contains(&path)
+}
+
+/// Whether answers may hold credentials, or who uses them.
+const fn is_private(group: RouteGroup) -> bool {
+    match group {
+        RouteGroup::Credentials
+        | RouteGroup::Revocations
+        | RouteGroup::Secrets
+        | RouteGroup::ApiKeys
+        | RouteGroup::Allocations
+        | RouteGroup::Nodes
+        | RouteGroup::Usage => true,
+        RouteGroup::Health | RouteGroup::Metrics | RouteGroup::Other => false,
+    }
+}
