@@ -139,7 +139,7 @@ async fn generate(
     let ttl = faults.ttl("/ttl", request.ttl, &settings.config.credentials);
     faults.result()?;
     if request.custom_identifier.is_some() {
-        service.admit_user(user, &settings).await?;
+        service.access.count_user(user).await?;
     }
     let order = Order { routes: Routes::ALL, ..Order::new(Dialect::Cloudflare, user, ttl) };
     service.issue(&order, &settings)

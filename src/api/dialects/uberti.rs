@@ -148,7 +148,7 @@ async fn answer(
         ..Order::new(Dialect::Uberti, user, ttl)
     };
     if !user.is_empty() {
-        service.admit_user(user, &settings).await?;
+        service.access.count_user(user).await?;
     }
     let issued = service.issue(&order, &settings)?;
     Ok(Answer(UbertiAnswer {

@@ -178,7 +178,7 @@ pub(crate) async fn issue_credentials(
     caller.require(Scope::Issue)?;
     let settings = service.settings.load();
     let order = request.check(&settings.config.credentials)?;
-    service.admit_user(order.user, &settings).await?;
+    service.access.count_user(order.user).await?;
     let issued = service.issue(&order, &settings)?;
     let relay_only = request.relay_only == Some(true);
     let id = service.random();

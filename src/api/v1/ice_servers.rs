@@ -86,7 +86,7 @@ pub(crate) async fn own_ice_servers(
         count,
         ..Order::new(Dialect::EndUser, user, ttl)
     };
-    service.admit_user(user, &settings).await?;
+    service.access.count_user(user).await?;
     let issued = service.issue(&order, &settings)?;
     let id = service.random();
     Ok(Answer(CredentialsAnswer::new(id, issued, ttl.as_secs(), grant.relay_only)))

@@ -4,11 +4,11 @@ use std::{net::IpAddr, time::Duration};
 
 use super::super::{
     choice::{Preference, choose},
-    problem::{NO_CAPACITY, NO_SECRET, NO_URI, Problem, RATE_LIMITED},
+    problem::{NO_CAPACITY, NO_SECRET, NO_URI, Problem},
     service::{Dialect, Service, Settings, unix_millis},
 };
 use crate::{
-    cluster::{NodeInfo, Rate},
+    cluster::NodeInfo,
     credentials::{Claims, Credential, Directory, Expiry, Revocations, Wish},
     turn::Transport,
 };
@@ -148,20 +148,6 @@ impl Service {
         self.count_issued(order.dialect);
         let nodes = chosen.iter().map(|node| (node.id.clone(), node.region.clone())).collect();
         Ok(Issued { credential, nodes, stun, turn })
-    }
-
-    /// Counts one credential for `user` against `api.rate_per_user`.
-    ///
-    /// # Errors
-    /// 429 `rate_limited`.
-    pub(crate) async fn admit_user(&self, user: &str, settings: &Settings) -> Result<(), Problem> {
-        let Some(count) = settings.config.api.rate_per_user else { return Ok(()) };
-        let rate = Rate { count, per: Duration::from_secs(60), burst: count };
-        let answer = self.cluster.limit(&format!("issue-user:{user}"), rate).await;
-        if answer.is_admitted {
-            return Ok(());
-        }
-        Err(RATE_LIMITED.with("Too many credentials for this user.").retry_after(answer.retry_after))
     }
 
     fn mint(&self, order: &Order<'_>, now: u64) -> Option<Credential> {
