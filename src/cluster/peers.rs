@@ -6,6 +6,8 @@ use futures_util::future::BoxFuture;
 
 use zeroize::Zeroizing;
 
+use crate::config::SharedSecret;
+
 use super::{
     Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, UsageError, UsagePage, UsageQuery,
     UsageRecord, UsageTotals,
@@ -150,10 +152,9 @@ pub trait Host: Send + Sync + 'static {
     /// The table of what users hold here and elsewhere.
     fn quotas(&self) -> Arc<dyn QuotaTable>;
 
-    /// Takes over the secrets that coturn's user database holds for the realm, instead of those it held before.
-    fn set_foreign_secrets(&self, secrets: Vec<crate::config::SecretBytes>) {
-        drop(secrets);
-    }
+    /// Takes over the secrets that coturn's user database holds for the realm, instead of those it held before. They
+    /// count as configured ones.
+    fn set_foreign_secrets(&self, secrets: Vec<SharedSecret>);
 }
 
 /// What [`Peers`] count, from the start of the process on.
@@ -171,6 +172,14 @@ pub struct PeerCounters {
     pub requests_handled: u64,
     /// Frames of the bus that were refused: forged, replayed or unreadable.
     pub frames_refused: u64,
+    /// Frames of the bus that came faster than they could be read; what was in them is asked for again.
+    pub frames_dropped: u64,
+    /// Rows and records in Redis that were refused: forged, damaged or sealed with another key.
+    pub rows_refused: u64,
+    /// Records that the shared stream dropped because more than `usage.records_max` waited there.
+    pub usage_lost: u64,
+    /// Ended allocations that were summed under nobody's name, because a day had too many users or labels.
+    pub usage_overflowed: u64,
 }
 
 /// The answer of [`Peers::remember`].

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use arc_swap::ArcSwap;
@@ -20,7 +20,7 @@ use super::{
     store::{Contents, Store},
 };
 use crate::{
-    config::Config,
+    config::{Config, SharedSecret},
     credentials::{Directory, KeyId, Revocations},
 };
 
@@ -40,7 +40,9 @@ pub(super) struct State {
     pub(super) id: NodeId,
     pub(super) store: Store,
     pub(super) node_key: Zeroizing<[u8; 32]>,
+    /// As it was read, with the secrets of coturn's database behind its own.
     config: RwLock<Arc<Config>>,
+    foreign_secrets: Mutex<Vec<SharedSecret>>,
     file_keys: RwLock<Arc<[ApiKey]>>,
     passing_key: OnceLock<ApiKey>,
     tables: Mutex<Tables>,
@@ -79,6 +81,7 @@ impl State {
             store,
             node_key,
             config: RwLock::new(Arc::new(config.clone())),
+            foreign_secrets: Mutex::default(),
             file_keys: RwLock::new(read_file_keys(config)?),
             passing_key: OnceLock::new(),
             tables: Mutex::new(tables),
@@ -101,7 +104,9 @@ impl State {
     pub(super) fn reload(&self, config: &Config) -> Result<(), OpenError> {
         config.directory()?;
         let file_keys = read_file_keys(config)?;
-        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config.clone());
+        let mut config = config.clone();
+        config.auth.secrets.extend(self.foreign_secrets().iter().cloned());
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         *self.file_keys.write().unwrap_or_else(PoisonError::into_inner) = file_keys;
         self.rebuild(Table::Secrets);
         self.rebuild(Table::ApiKeys);
@@ -123,6 +128,10 @@ impl State {
 
     pub(super) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn foreign_secrets(&self) -> MutexGuard<'_, Vec<SharedSecret>> {
+        self.foreign_secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn directory(&self) -> Arc<Directory> {
@@ -328,6 +337,15 @@ impl Host for State {
             handler.load().await
         }
         .boxed()
+    }
+
+    fn set_foreign_secrets(&self, secrets: Vec<SharedSecret>) {
+        let before = std::mem::replace(&mut *self.foreign_secrets(), secrets.clone());
+        let mut config = Config::clone(&self.config());
+        config.auth.secrets.retain(|secret| !before.contains(secret));
+        config.auth.secrets.extend(secrets);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.rebuild(Table::Secrets);
     }
 
     fn quotas(&self) -> Arc<dyn QuotaTable> {

@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
 mod exercise;
+mod forgery;
 mod harness;
+mod layouts;
 mod node;
+mod outage;
 mod sharing;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;
+mod usage;

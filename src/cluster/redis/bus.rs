@@ -205,6 +205,11 @@ fn take(
         }
         Message::Rows { rows, written, sequence } => {
             super::rows::heard(shared, written, sequence);
+            if handled.len() >= 2 * HANDLED_MAX {
+                // What is not taken over now is found in Redis.
+                shared.compare_rows();
+                return;
+            }
             handled.spawn(async move {
                 host.take_over(rows).await;
             });

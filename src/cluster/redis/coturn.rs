@@ -9,7 +9,7 @@ use super::{
     connect::value,
     shared::{LOOK_MAX, Shared},
 };
-use crate::config::SecretBytes;
+use crate::config::{SecretBytes, SharedSecret};
 
 /// How often secrets are read.
 const SECRETS_EVERY: Duration = Duration::from_secs(5);
@@ -45,19 +45,17 @@ pub(super) async fn read_secrets(shared: &Shared, commands: &Commands) -> String
         return std::future::pending().await;
     }
     let key = format!("turn/realm/{}/secret", shared.options.realm);
-    let mut before: Option<Vec<String>> = None;
+    let mut before: Option<zeroize::Zeroizing<Vec<String>>> = None;
     loop {
         match commands.run(redis::cmd("SMEMBERS").arg(&key).take()).await.and_then(value::<Vec<String>>) {
             Ok(mut secrets) => {
                 secrets.sort();
                 secrets.truncate(SECRETS_MAX);
-                if before.as_ref() != Some(&secrets)
+                if before.as_deref() != Some(&secrets)
                     && let Some(host) = shared.host()
                 {
-                    host.set_foreign_secrets(
-                        secrets.iter().map(|text| SecretBytes::new(text.as_bytes())).collect(),
-                    );
-                    before = Some(secrets);
+                    host.set_foreign_secrets(secrets.iter().map(|text| named(shared, text)).collect());
+                    before = Some(secrets.into());
                 }
             }
             Err(error) => {
@@ -66,6 +64,13 @@ pub(super) async fn read_secrets(shared: &Shared, commands: &Commands) -> String
         }
         sleep(SECRETS_EVERY).await;
     }
+}
+
+/// coturn's secrets have no names: each gets one that says nothing and is the same on all nodes.
+fn named(shared: &Shared, text: &str) -> SharedSecret {
+    let code = shared.keys.code("coturn secret", text);
+    let id = format!("coturn-{}", code.get(..8).unwrap_or_default());
+    SharedSecret { id, bytes: SecretBytes::new(text.as_bytes()) }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(super) enum Message {
     Leave,
     /// To all: rows that were written, and how many writes there have been with them.
     Rows {
-        /// The rows.
+        /// The rows; none when there were many.
         rows: Vec<Row>,
         /// How many were written: they count up to `sequence`.
         written: u64,

@@ -6,8 +6,8 @@ use crate::cluster::Table;
 
 /// What Redis must allow: one server or sentinels. The user reads and writes `iceway:*` alone.
 pub const ACL_RULE: &str = "resetkeys ~iceway:* resetchannels &iceway:* -@all +hello +auth +ping +select +info +time +eval \
-                            +evalsha +get +mget +set +del +pexpire +hget +hgetall +hmget +hset +hdel +hlen +hscan +hincrby +zadd \
-                            +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +zcard +xadd +xlen \
+                            +evalsha +get +mget +set +del +pexpire +hget +hmget +hset +hdel +hlen +hscan +hincrby +zadd \
+                            +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +xadd +xlen \
                             +xrange +xtrim +publish +subscribe +unsubscribe";
 
 /// What a Redis Cluster must allow beside [`ACL_RULE`]; Redis 6.2 without the three commands that begin with `+s`.

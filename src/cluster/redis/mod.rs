@@ -299,6 +299,10 @@ impl Peers for Redis {
             degraded_millis: self.shared.health.degraded_millis(),
             requests_handled: Counters::get(&counters.requests_handled),
             frames_refused: Counters::get(&counters.frames_refused),
+            frames_dropped: Counters::get(&counters.frames_dropped),
+            rows_refused: Counters::get(&counters.rows_refused),
+            usage_lost: Counters::get(&counters.usage_lost),
+            usage_overflowed: Counters::get(&counters.usage_overflowed),
         }
     }
 }

@@ -95,9 +95,15 @@ impl Progress {
     }
 }
 
-/// Notes rows that another node wrote.
+/// Notes rows that another node wrote. One that wrote many at once tells their number alone: then they are read.
 pub(super) fn heard(shared: &Shared, written: u64, sequence: u64) {
-    progress(shared).note(sequence.saturating_sub(written), sequence);
+    let mut progress = progress(shared);
+    if written > 0 {
+        progress.note(sequence.saturating_sub(written), sequence);
+    } else if sequence > progress.up_to {
+        drop(progress);
+        shared.compare_rows();
+    }
 }
 
 fn progress(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
@@ -213,11 +219,13 @@ async fn compare(shared: &Shared, commands: &Commands) -> Result<(), RowsError> 
     }
     progress(shared).reset(sequence);
     let Some(host) = shared.host() else { return Ok(()) };
+    let mut written = 0;
     for table in Table::ALL {
         let there = pull(shared, commands, table).await?;
-        let here: Vec<Row> = host.rows().into_iter().filter(|row| row.table == table).collect();
-        let lacking: Vec<Row> = here
+        let lacking: Vec<Row> = host
+            .rows()
             .into_iter()
+            .filter(|row| row.table == table)
             .filter(|row| there.get(&row.id).is_none_or(|found| found.is_older_than(row)))
             .collect();
         for row in
@@ -228,12 +236,15 @@ async fn compare(shared: &Shared, commands: &Commands) -> Result<(), RowsError> 
             }
         }
         for batch in lacking.chunks(BATCH) {
-            write(shared, commands, batch).await?;
+            written += write(shared, commands, batch).await?.0;
         }
     }
     // Makes the epoch, if there was nothing to write.
-    write(shared, commands, &[]).await?;
-    Ok(())
+    let (_, sequence) = write(shared, commands, &[]).await?;
+    if written > 0 {
+        shared.tell_all(Message::Rows { rows: Vec::new(), written: 0, sequence });
+    }
+    expire(shared, commands).await
 }
 
 /// A row as it is in Redis.

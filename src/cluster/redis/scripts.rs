@@ -31,7 +31,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])",
 );
 
-/// Writes rows that are at least as new as what is there. Keys: table, its expiry index, state. Arguments: most rows,
+/// Writes rows that are newer than what is there, or the same sealed with another key (its id is the first four bytes). Keys: table, its expiry index, state. Arguments: most rows,
 /// lease, proposed epoch, then id, version, expiry (0: none) and sealed value of each. Answers how many were written, the
 /// number of writes so far, and the epoch.
 pub(super) static WRITE_ROWS: Script = Script::new(
@@ -40,7 +40,12 @@ local written = 0
 for i = 4, #ARGV, 4 do
   local id, version, expires = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local old = redis.call('HGET', KEYS[1], id)
-  local is_newer = not old or string.match(old, '^[^|]*') <= version
+  local is_newer = not old
+  if old then
+    local old_version, seal = string.match(old, '^([^|]*)|[^|]*|(.*)$')
+    is_newer = not old_version or old_version < version
+      or (old_version == version and string.sub(seal, 1, 4) ~= string.sub(ARGV[i + 3], 1, 4))
+  end
   if is_newer and (old or size < tonumber(ARGV[1])) then
     redis.call('HSET', KEYS[1], id, version .. '|' .. expires .. '|' .. ARGV[i + 3])
     if expires ~= '0' then redis.call('ZADD', KEYS[2], expires, id) else redis.call('ZREM', KEYS[2], id) end

@@ -112,7 +112,9 @@ async fn keep_share(shared: &Shared) {
 
 fn share(shared: &Shared) {
     if let Some(host) = shared.host() {
-        host.quotas().set_share(shared.health.share());
+        // Redis out of memory or read-only still carries messages: then all are counted.
+        let is_counted = shared.commands().is_some() && shared.is_proved(super::BUS_MAX);
+        host.quotas().set_share(if is_counted { 1 } else { shared.health.share() });
     }
 }
 
