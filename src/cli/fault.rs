@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// The threads that must not panic; relay threads are watched by their channels.
-const WATCHED: [&str; 1] = [super::control::THREAD];
+const WATCHED: [&str; 2] = [super::control::THREAD, "iceway-store"];
 
 /// Tells when one of the watched threads panics.
 pub(super) struct Fault {

@@ -40,9 +40,7 @@ impl Serving<'_> {
                 () = &mut shard_ended => {
                     return Err(anyhow!("a relay thread ended; the log says why, and a restart mends it").into());
                 }
-                thread = fault.happened() => {
-                    return Err(anyhow!("the thread {thread} panicked; standard error says why, and a restart mends it").into());
-                }
+                thread = fault.happened() => return Err(panicked(thread)),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => self.reload().await,
@@ -50,8 +48,11 @@ impl Serving<'_> {
         }
         self.node.drain();
         self.control.announce();
-        drain(&self.node, self.loaded.config.runtime.drain_timeout, signals).await;
-        Ok(())
+        let time_max = self.loaded.config.runtime.drain_timeout;
+        tokio::select! {
+            () = drain(&self.node, time_max, signals) => Ok(()),
+            thread = fault.happened() => Err(panicked(thread)),
+        }
     }
 
     /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.
@@ -96,6 +97,10 @@ impl Serving<'_> {
             Err(error) => tracing::error!(%error, "The certificate in use stays."),
         }
     }
+}
+
+fn panicked(thread: &str) -> Failure {
+    anyhow!("the thread {thread} panicked; standard error says why, and a restart mends it").into()
 }
 
 /// Refuses new allocations and waits for those that are up, but not for ever and not past a second signal.

@@ -11,7 +11,7 @@ pub type NodeId = String;
 pub enum NodeState {
     /// It does.
     Serving,
-    /// It refuses new allocations and ends when the last is gone.
+    /// It refuses new allocations until its process ends; those that are up go on.
     Draining,
 }
 

@@ -1,6 +1,6 @@
 //! Usage as callers see it.
 
-use super::{Cluster, Health, UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals};
+use super::{Cluster, Health, StoreError, UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals};
 
 /// The most records of a page.
 pub const USAGE_PAGE_MAX: u32 = 1000;
@@ -10,6 +10,14 @@ impl Cluster {
     /// time of one commit; what the process is killed before is lost.
     pub fn record_usage(&self, record: UsageRecord) {
         self.inner.state.store.record_usage(record);
+    }
+
+    /// Waits until every record so far is kept. Whoever records many waits now and then, or some find no place.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not all of them are.
+    pub async fn usage_kept(&self) -> Result<(), StoreError> {
+        self.inner.state.store.flush().await
     }
 
     /// At most `limit` (1 to 1000) records after a cursor, the oldest first; `None` begins with the oldest. With Redis

@@ -18,7 +18,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::sync::{mpsc, oneshot};
 
 use self::{joint::Joint, load::Capacity, quotas::RelayQuotas, thread::Begun};
-use super::exit::Failure;
+use super::{exit::Failure, has_redis};
 use crate::{
     cluster::{Cluster, OpenError, Settings},
     config::Config,
@@ -33,8 +33,9 @@ pub(super) const THREAD: &str = "iceway-control";
 const ENDED_MAX: usize = 1 << 18;
 /// Look-ups that wait to be begun: as many as 16 shards have outstanding.
 const LOOK_UPS_MAX: usize = 4096;
-/// How long the end of the process waits for the last records and for other nodes to be told.
-const END_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the end of the process waits for the last records and for other nodes to be told: longer than the cluster
+/// needs at worst.
+const END_TIME_MAX: Duration = Duration::from_secs(12);
 
 /// The control thread, while it runs.
 pub(super) struct Control {
@@ -95,19 +96,22 @@ impl Control {
         (start, started)
     }
 
-    /// Joins the relay to the cluster: from now on other nodes hear of this one.
+    /// Joins the relay to the cluster: when this returns, questions are answered, and other nodes hear of this one.
     pub(super) fn begin(&mut self, node: &NodeHandle, config: &Config, started: &Started) {
         let joint = Joint::new(node.clone(), self.cluster.clone(), started, Capacity::of(config));
         let joint = Arc::new(joint);
         let (Some(begin), Some(channels)) = (self.begin.take(), self.channels.take()) else { return };
+        let (serving, is_serving) = std::sync::mpsc::sync_channel(1);
         let begun = Begun {
             node: node.clone(),
             joint: Arc::clone(&joint),
-            quotas: Arc::new(RelayQuotas::tracking(node.clone())),
+            quotas: Arc::new(RelayQuotas::new(node.clone(), has_redis(config))),
             channels,
+            serving,
         };
         // A thread that has ended is noticed by whoever watches it.
         drop(begin.send(begun));
+        drop(is_serving.recv());
         self.joint = Some(joint);
     }
 

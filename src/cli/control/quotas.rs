@@ -11,9 +11,9 @@ pub(super) struct RelayQuotas {
 }
 
 impl RelayQuotas {
-    /// From now on the relay remembers whose count changed.
-    pub(super) fn tracking(node: NodeHandle) -> Self {
-        node.quotas().track(true);
+    /// With other nodes to tell, the relay remembers whose count changed from now on.
+    pub(super) fn new(node: NodeHandle, has_others: bool) -> Self {
+        node.quotas().track(has_others);
         Self { node }
     }
 }

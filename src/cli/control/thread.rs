@@ -9,13 +9,13 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 use super::{Channels, THREAD, joint::Joint, look_ups, quotas::RelayQuotas, usage::Book};
 use crate::{
     cli::exit::Failure,
-    cluster::{Cluster, Settings},
+    cluster::{Cluster, Settings, StoreError},
     config::Config,
     runtime::{Ended, NodeHandle},
 };
@@ -23,12 +23,19 @@ use crate::{
 /// How often the relay and the cluster are compared, in case a change got lost between them.
 const RECONCILE_PERIOD: Duration = Duration::from_secs(1);
 
+/// Records that may be on their way to the store; it takes four times as many.
+const UNSETTLED_MAX: u32 = 16_384;
+/// How long to wait when even waiting finds no place.
+const SETTLE_PAUSE: Duration = Duration::from_millis(10);
+
 /// What the thread needs once the relay runs.
 pub(super) struct Begun {
     pub(super) node: NodeHandle,
     pub(super) joint: Arc<Joint>,
     pub(super) quotas: Arc<RelayQuotas>,
     pub(super) channels: Channels,
+    /// Told when questions are answered.
+    pub(super) serving: std_mpsc::SyncSender<()>,
 }
 
 /// What becomes of opening the store.
@@ -80,8 +87,11 @@ async fn run(
 
 /// Until the relay has ended and everything it told is booked.
 async fn join(cluster: &Cluster, begun: Begun) {
-    let Begun { node, joint, quotas, channels: Channels { ended, look_ups } } = begun;
+    let Begun { node, joint, quotas, channels, serving } = begun;
+    let Channels { ended, look_ups } = channels;
     cluster.serve(Arc::clone(&joint) as _, quotas as _);
+    // Exactly this is waited for.
+    drop(serving.try_send(()));
     tokio::select! {
         ((), ()) = async { tokio::join!(book(cluster, ended), look_ups::answer(&node, cluster, look_ups)) } => {}
         () = reconcile(cluster, &node, &joint) => {}
@@ -91,8 +101,21 @@ async fn join(cluster: &Cluster, begun: Begun) {
 async fn book(cluster: &Cluster, mut ended: mpsc::Receiver<Ended>) {
     let incarnation = cluster.nodes().list.first().map_or(0, |node| node.incarnation);
     let book = Book::new(cluster.id().to_owned(), incarnation);
+    let mut unsettled = 0;
     while let Some(ended) = ended.recv().await {
         cluster.record_usage(book.record(ended));
+        unsettled += 1;
+        if unsettled == UNSETTLED_MAX {
+            settle(cluster).await;
+            unsettled = 0;
+        }
+    }
+}
+
+/// When thousands of allocations end at once, their records wait here and not where they would find no place.
+async fn settle(cluster: &Cluster) {
+    while let Err(StoreError::Busy) = cluster.usage_kept().await {
+        sleep(SETTLE_PAUSE).await;
     }
 }
 
