@@ -20,6 +20,8 @@ pub(crate) struct Client {
     socket: UdpSocket,
     pub(crate) username: String,
     pub(crate) password: String,
+    realm: String,
+    nonce: Vec<u8>,
     transactions: u8,
 }
 
@@ -36,7 +38,8 @@ impl Client {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, username: username.to_owned(), password: password.to_owned(), transactions: 0 }
+        let (username, password) = (username.to_owned(), password.to_owned());
+        Self { socket, username, password, realm: String::new(), nonce: Vec::new(), transactions: 0 }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -45,33 +48,34 @@ impl Client {
 
     /// Allocates: the relayed address, or an error code.
     pub(crate) fn allocate(&mut self) -> Result<SocketAddr, u16> {
-        let challenge = self.exchange(Method::ALLOCATE, None);
+        let challenge = self.exchange(Method::ALLOCATE, |writer| writer.requested_transport(17).unwrap());
         let challenge = Message::parse(&challenge).unwrap();
-        let realm = String::from_utf8(challenge.find(attribute::REALM).unwrap().to_vec()).unwrap();
-        let nonce = challenge.find(attribute::NONCE).unwrap().to_vec();
-        let answer = self.exchange(Method::ALLOCATE, Some((&realm, &nonce)));
-        let answer = Message::parse(&answer).unwrap();
-        match answer.class() {
-            Class::Success => {
-                let value = answer.find(attribute::XOR_RELAYED_ADDRESS).unwrap();
-                Ok(stun::xor_address(value, &answer.transaction_id()).unwrap())
-            }
-            Class::Request | Class::Indication | Class::Error => {
-                Err(stun::error_code(answer.find(attribute::ERROR_CODE).unwrap()).unwrap().0)
-            }
-        }
+        self.realm = String::from_utf8(challenge.find(attribute::REALM).unwrap().to_vec()).unwrap();
+        self.nonce = challenge.find(attribute::NONCE).unwrap().to_vec();
+        let answer = self.exchange(Method::ALLOCATE, |writer| writer.requested_transport(17).unwrap());
+        let answer = succeeded(&answer)?;
+        let value = answer.find(attribute::XOR_RELAYED_ADDRESS).unwrap();
+        Ok(stun::xor_address(value, &answer.transaction_id()).unwrap())
     }
 
-    fn exchange(&mut self, method: Method, credential: Option<(&str, &[u8])>) -> Vec<u8> {
+    /// Refreshes an allocation for so many seconds; 0 ends it.
+    pub(crate) fn refresh(&mut self, seconds: u32) -> Result<(), u16> {
+        let answer =
+            self.exchange(Method::REFRESH, |writer| writer.u32(attribute::LIFETIME, seconds).unwrap());
+        succeeded(&answer).map(|_| ())
+    }
+
+    /// A request, authenticated once there is a nonce, and its answer.
+    fn exchange(&mut self, method: Method, fill: impl Fn(&mut Writer<'_>)) -> Vec<u8> {
         self.transactions += 1;
-        let mut buffer = [0; 600];
+        let mut buffer = [0; 1200];
         let mut writer = Writer::new(&mut buffer, Class::Request, method, [self.transactions; 12]).unwrap();
-        writer.requested_transport(17).unwrap();
-        if let Some((realm, nonce)) = credential {
+        fill(&mut writer);
+        if !self.nonce.is_empty() {
             writer.attribute(attribute::USERNAME, self.username.as_bytes()).unwrap();
-            writer.attribute(attribute::REALM, realm.as_bytes()).unwrap();
-            writer.attribute(attribute::NONCE, nonce).unwrap();
-            let key = stun::long_term_key_md5(&self.username, realm, &self.password);
+            writer.attribute(attribute::REALM, self.realm.as_bytes()).unwrap();
+            writer.attribute(attribute::NONCE, &self.nonce).unwrap();
+            let key = stun::long_term_key_md5(&self.username, &self.realm, &self.password);
             writer.integrity_sha1(&IntegrityKey::new(&key)).unwrap();
         }
         let bytes = writer.finish();
@@ -79,5 +83,16 @@ impl Client {
         let mut answer = [0; 1500];
         let bytes = self.socket.recv(&mut answer).unwrap();
         answer[..bytes].to_vec()
+    }
+}
+
+/// The answer, or its error code.
+fn succeeded(answer: &[u8]) -> Result<Message<'_>, u16> {
+    let answer = Message::parse(answer).unwrap();
+    match answer.class() {
+        Class::Success => Ok(answer),
+        Class::Request | Class::Indication | Class::Error => {
+            Err(stun::error_code(answer.find(attribute::ERROR_CODE).unwrap()).unwrap().0)
+        }
     }
 }
