@@ -14,28 +14,31 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn call_over_udp() {
-    call("turn", "udp");
+    call_over("turn", "udp");
 }
 
 #[test]
 fn call_over_tcp() {
-    call("turn", "tcp");
+    call_over("turn", "tcp");
 }
 
 #[test]
 fn call_over_tls() {
-    call("turns", "tcp");
+    call_over("turns", "tcp");
 }
 
-fn call(scheme: &str, transport: &str) {
+fn call_over(scheme: &str, transport: &str) {
     let server = Server::start(Setup::default());
     let (username, credential) = time_limited_credential("aiortc");
     let port = if scheme == "turns" { server.tls_port } else { server.port };
     let urls = format!("{scheme}:127.0.0.1:{port}?transport={transport}");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut command = Command::new(root.join(".tools/python/bin/python"));
-    command.arg(root.join("tests/aiortc/call.py"));
-    command.arg(json!({ "urls": [urls], "username": username, "credential": credential }).to_string());
+    call(&server, &json!({ "urls": [urls], "username": username, "credential": credential }));
+}
+
+/// Has two peers call one another through this ICE server of `server`, with video, audio and a data channel.
+pub(crate) fn call(server: &Server, ice_server: &Value) {
+    let mut command = python("call.py");
+    command.arg(ice_server.to_string());
     command.env("SSL_CERT_FILE", server.authority.path());
     let run = Tool::run(command, server.directory(), "aiortc", LIMIT);
     assert!(run.status.success(), "{}", run.output);
@@ -52,4 +55,12 @@ fn call(scheme: &str, transport: &str) {
             "{findings:#}"
         );
     }
+}
+
+/// Runs a script of `tests/aiortc/` in the virtual environment.
+pub(crate) fn python(script: &str) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(root.join(".tools/python/bin/python"));
+    command.arg(root.join("tests/aiortc").join(script));
+    command
 }

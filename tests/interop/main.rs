@@ -1,18 +1,26 @@
-//! The binary proved against real counterparts: coturn's clients, the `turn` crate, aiortc, Chromium, and clients of
-//! our own behind a NAT or with bad intentions. `tests/run` installs the counterparts; without one its tests fail.
+//! The binary proved against real counterparts: coturn's clients, the `turn` crate, aiortc, Chromium, Janus, Redis,
+//! Spring, and clients of our own behind a NAT or with bad intentions; one node, and three as one. `tests/run` installs
+//! the counterparts; without one its tests fail.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
 mod aiortc;
 mod amplification;
 mod browser;
+mod cluster;
+mod dialects;
 mod first_run;
 mod hostile;
+mod janus;
 mod lifecycle;
 mod metrics;
 mod nat;
 mod pressure;
+mod readme;
+mod store;
 mod stunclient;
 mod support;
+#[path = "../support_redis/mod.rs"]
+mod support_redis;
 mod turn_crate;
 mod uclient;

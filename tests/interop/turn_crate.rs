@@ -1,5 +1,6 @@
 //! The client of the `turn` crate: allocation, permission and relaying both ways.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,14 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[test]
 fn the_turn_crate_relays_both_ways() {
     let server = Server::start(Setup::default().loopback_peers());
+    relays_both_ways(server.address(), USER.0, USER.1);
+}
+
+/// Allocates with the credential and relays fifty packets each way.
+pub(crate) fn relays_both_ways(server: SocketAddr, username: &str, password: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let client = client(&server).await;
+        let client = client(server, username, password).await;
         let relayed = timeout(LIMIT, client.allocate()).await.unwrap().unwrap();
         let relayed_address = relayed.local_addr().unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -42,13 +48,13 @@ fn the_turn_crate_relays_both_ways() {
     });
 }
 
-async fn client(server: &Server) -> Client {
-    let address = server.address().to_string();
+async fn client(server: SocketAddr, username: &str, password: &str) -> Client {
+    let address = server.to_string();
     let config = ClientConfig {
         stun_serv_addr: address.clone(),
         turn_serv_addr: address,
-        username: USER.0.to_owned(),
-        password: USER.1.to_owned(),
+        username: username.to_owned(),
+        password: password.to_owned(),
         realm: REALM.to_owned(),
         software: String::new(),
         rto_in_ms: 0,

@@ -29,7 +29,7 @@ impl Authority {
     /// Issues a certificate for the loopback addresses with `common_name`, and writes it with its key over
     /// `certificate.pem` and `key.pem`.
     pub(crate) fn issue(&self, common_name: &str) {
-        let names = ["localhost", "127.0.0.1", "::1"].map(String::from).to_vec();
+        let names = ["localhost", "127.0.0.1", "127.0.0.2", "127.0.0.3", "::1"].map(String::from).to_vec();
         let mut params = CertificateParams::new(names).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
         let key = KeyPair::generate().unwrap();

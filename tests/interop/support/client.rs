@@ -71,6 +71,11 @@ impl Client {
         Self { username, password, ..self }
     }
 
+    /// Talks to another server from now on, from the same address and with what it knows.
+    pub(crate) fn move_to(&self, server: SocketAddr) {
+        self.socket.connect(server).unwrap();
+    }
+
     pub(crate) fn socket(&self) -> &UdpSocket {
         &self.socket
     }

@@ -76,6 +76,14 @@ impl Process {
         nix::sys::signal::kill(self.pid(), signal).unwrap();
     }
 
+    /// Ends it with `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        // An error means that it has ended already.
+        if self.child.kill().is_ok() {
+            drop(self.child.wait());
+        }
+    }
+
     /// The memory it holds, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
@@ -91,10 +99,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // An error means that it has ended already.
-        if self.child.kill().is_ok() {
-            drop(self.child.wait());
-        }
+        self.kill();
         if panicking() {
             eprintln!("--- {} wrote:\n{}---", self.name, tail(&self.output()));
         }
