@@ -1,20 +1,19 @@
 //! Where a command keeps what servers are to know.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, anyhow};
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::runtime::Runtime;
 
 use super::{exit::Failure, has_redis};
 use crate::{
-    cluster::{Cluster, Health, OpenError, Settings},
+    cluster::{
+        AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, OpenError, QuotaTable,
+        Settings,
+    },
     config::Config,
 };
-
-/// How long Redis may take to answer.
-const REDIS_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
-/// How often it is looked whether it has.
-const REDIS_POLL: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// Where a command keeps what servers are to know.
 pub(super) struct Keeper {
@@ -68,7 +67,7 @@ impl Keeper {
             .map_err(|error| Failure::Configuration(error.to_string()))?;
         drop(inside);
         if matches!(kept, Kept::Redis) {
-            runtime.block_on(connected(&cluster))?;
+            runtime.block_on(join(&cluster))?;
         }
         Ok(Self { kept, cluster, runtime })
     }
@@ -80,6 +79,9 @@ impl Keeper {
     pub(super) fn with<T>(&self, action: impl AsyncFnOnce(&Cluster) -> T) -> anyhow::Result<T> {
         self.runtime.block_on(async {
             let done = action(&self.cluster).await;
+            if matches!(self.kept, Kept::Redis) && !self.cluster.settled().await {
+                return Err(anyhow!("Redis did not take it in time; it may or may not be there"));
+            }
             self.cluster.close().await.context("it could not be kept")?;
             Ok(done)
         })
@@ -101,17 +103,50 @@ fn settings(id: String) -> Settings {
     Settings { id, ..Settings::default() }
 }
 
-async fn connected(cluster: &Cluster) -> anyhow::Result<()> {
-    let wait = async {
-        while cluster.health() != Health::Connected {
-            tokio::time::sleep(REDIS_POLL).await;
-        }
-    };
-    if tokio::time::timeout(REDIS_TIME_MAX, wait).await.is_ok() {
+/// Takes part in the cluster for a moment, as a node that takes no clients.
+async fn join(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.serve(Arc::new(Guest), Arc::new(Guest));
+    if cluster.settled().await {
         return Ok(());
     }
     match cluster.health() {
         Health::Degraded { reason, .. } => Err(anyhow!("Redis cannot be reached: {reason}")),
-        Health::Alone | Health::Connected => Err(anyhow!("Redis did not answer in {REDIS_TIME_MAX:?}")),
+        Health::Alone | Health::Connected => Err(anyhow!("Redis does not answer in time")),
     }
+}
+
+/// A node without a relay.
+struct Guest;
+
+impl Handler for Guest {
+    fn handle(&self, ask: Ask) -> BoxFuture<'_, Answer> {
+        let answer = match ask {
+            Ask::Apply(_) => Answer::Cut(0),
+            Ask::Allocations(_) => Answer::Allocations(AllocationPage::default()),
+            Ask::Close { .. } => Answer::Closed(false),
+            Ask::Drain => Answer::Draining(0),
+            Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
+        };
+        ready(answer).boxed()
+    }
+
+    fn load(&self) -> BoxFuture<'_, (NodeState, NodeLoad)> {
+        ready((NodeState::Draining, NodeLoad::default())).boxed()
+    }
+}
+
+impl QuotaTable for Guest {
+    fn take_changes(&self) -> Vec<(Arc<str>, u32)> {
+        Vec::new()
+    }
+
+    fn all(&self) -> Vec<(Arc<str>, u32)> {
+        Vec::new()
+    }
+
+    fn set_elsewhere(&self, _: &str, _: &str, _: u32) {}
+
+    fn forget_node(&self, _: &str) {}
+
+    fn set_share(&self, _: u32) {}
 }

@@ -140,6 +140,12 @@ impl Cluster {
         upkeep::start(&self.inner);
     }
 
+    /// Waits until this and the other nodes have told one another all rows, for at most five seconds; `false`: they have
+    /// not.
+    pub async fn settled(&self) -> bool {
+        self.inner.peers.settled().await
+    }
+
     /// Tells the others at once how this node does, as when it begins to drain.
     pub fn announce(&self) {
         self.inner.peers.announce();
@@ -287,12 +293,11 @@ impl Cluster {
     pub fn counters(&self) -> ClusterCounters {
         let store = self.inner.state.store.counters();
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let peers = self.inner.peers.counters();
         ClusterCounters {
-            peers,
+            peers: self.inner.peers.counters(),
             usage_pending: of(&store.usage_pending),
-            usage_lost: of(&store.usage_lost) + peers.usage_lost,
-            usage_overflowed: of(&store.usage_overflowed) + peers.usage_overflowed,
+            usage_lost: of(&store.usage_lost),
+            usage_overflowed: of(&store.usage_overflowed),
             store_errors: of(&store.errors),
             store_commits: of(&store.commits),
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt as _};
 
 use zeroize::Zeroizing;
 
@@ -77,6 +77,12 @@ pub trait Peers: Send + Sync + 'static {
 
     /// Gives rows to the others, now or, if that is not possible, as soon as it is.
     fn publish(&self, rows: Vec<Row>);
+
+    /// Waits until rows have been exchanged both ways, but not for ever; `false`: they have not. For whoever ends right
+    /// afterwards.
+    fn settled(&self) -> BoxFuture<'_, bool> {
+        std::future::ready(true).boxed()
+    }
 
     /// Asks one of the others, for at most 900 ms.
     fn ask(&self, node: NodeId, ask: Ask) -> BoxFuture<'_, Result<Answer, RequestError>>;

@@ -5,18 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    cluster::{Health, clock::unix_millis},
-    telemetry::Seldom,
-};
+use crate::cluster::{Health, clock::unix_millis};
 
-/// How often another reason is logged while the others cannot be reached.
-const REASONS_EVERY: Duration = Duration::from_secs(30);
-
-pub(super) struct HealthState {
-    state: Mutex<State>,
-    reasons: Seldom,
-}
+pub(super) struct HealthState(Mutex<State>);
 
 struct State {
     /// When it became degraded: by a clock that does not jump, and for people.
@@ -32,8 +23,7 @@ impl HealthState {
     pub(super) fn new() -> Self {
         let degraded = Some((Instant::now(), unix_millis()));
         let reason = "Redis has not been reached yet".to_owned();
-        let state = Mutex::new(State { degraded, reason, total: Duration::ZERO, nodes: 1 });
-        Self { state, reasons: Seldom::new(REASONS_EVERY) }
+        Self(Mutex::new(State { degraded, reason, total: Duration::ZERO, nodes: 1 }))
     }
 
     pub(super) fn get(&self) -> Health {
@@ -67,8 +57,7 @@ impl HealthState {
     /// Says that something is wrong; `nodes` is how many are known.
     pub(super) fn degraded(&self, reason: &str, nodes: u32) {
         let mut state = self.lock();
-        let is_new = state.degraded.is_none();
-        let is_other = state.reason != reason;
+        let is_new = state.degraded.is_none() || state.reason != reason;
         if state.degraded.is_none() {
             // One may have come since the last heartbeat.
             state.nodes = nodes.max(1);
@@ -76,9 +65,7 @@ impl HealthState {
         state.degraded.get_or_insert_with(|| (Instant::now(), unix_millis()));
         reason.clone_into(&mut state.reason);
         drop(state);
-        // While it lasts, each attempt may end for another reason.
-        let now = Duration::from_millis(unix_millis());
-        if is_new || is_other && self.reasons.permit(now).is_some() {
+        if is_new {
             tracing::warn!(reason, "The other nodes cannot be reached; this one goes on with what it knows.");
         }
     }
@@ -96,6 +83,6 @@ impl HealthState {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

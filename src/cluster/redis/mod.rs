@@ -86,6 +86,8 @@ use crate::config::Config;
 const ASK_MAX: Duration = Duration::from_millis(900);
 /// How long ending may take.
 const CLOSE_MAX: Duration = Duration::from_millis(1500);
+/// How long it is waited until rows are exchanged.
+const SETTLED_MAX: Duration = Duration::from_secs(5);
 /// A bus that has not been heard for so long is not asked.
 const BUS_MAX: Duration = Duration::from_secs(6);
 
@@ -134,6 +136,7 @@ impl Redis {
             questions: Questions::default(),
             rows: Mutex::default(),
             rows_wake: Notify::new(),
+            rows_settled: watch::Sender::new(false),
             compare: AtomicBool::new(false),
             progress: Mutex::default(),
             epoch: Mutex::default(),
@@ -219,7 +222,17 @@ impl Peers for Redis {
             pending.insert((row.table, row.id.clone()), row);
         }
         drop(pending);
+        self.shared.rows_settled.send_replace(false);
         self.shared.rows_wake.notify_one();
+    }
+
+    fn settled(&self) -> BoxFuture<'_, bool> {
+        async move {
+            let mut settled = self.shared.rows_settled.subscribe();
+            let settled = timeout(SETTLED_MAX, settled.wait_for(|&is_settled| is_settled)).await;
+            settled.is_ok_and(|settled| settled.is_ok())
+        }
+        .boxed()
     }
 
     fn ask(&self, node: NodeId, ask: Ask) -> BoxFuture<'_, Result<Answer, RequestError>> {

@@ -25,8 +25,6 @@ use crate::cluster::{Row, Table, Version, clock::unix_seconds};
 const BATCH: usize = 128;
 /// Rows read with one command.
 const PAGE: usize = 500;
-/// Rows handed over at once: what follows from a table is made anew each time.
-const HANDED_MAX: usize = 10_000;
 /// How often what is over is removed and the lease of the rest renewed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 /// Rows removed at once.
@@ -114,6 +112,7 @@ fn progress(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
 
 /// Exchanges rows for as long as the connection lasts. Answers why it can't go on.
 pub(super) async fn exchange(shared: &Shared, commands: &Commands) -> String {
+    shared.rows_settled.send_replace(false);
     // Nodes that found Redis empty at the same time should not all fill it at once.
     tokio::time::sleep(jitter(Duration::from_millis(50))).await;
     shared.compare.store(true, Ordering::Relaxed);
@@ -147,6 +146,8 @@ pub(super) async fn exchange(shared: &Shared, commands: &Commands) -> String {
         if shared.compare.load(Ordering::Relaxed) {
             continue;
         }
+        let is_settled = shared.pending_rows().is_empty();
+        shared.rows_settled.send_replace(is_settled);
         tokio::select! {
             () = shared.rows_wake.notified() => {}
             () = sleep_until(next_check) => {}
@@ -275,12 +276,13 @@ async fn pull(
 ) -> Result<HashMap<String, Found>, RowsError> {
     let key = keys::rows(table);
     let mut found = HashMap::new();
-    let mut rows = Vec::new();
     let mut cursor = 0_u64;
     // A table that is being written to can be longer than its bound by a page, not by another table.
     for _ in 0..=(table.rows_max() * ROWS_FACTOR * 2 / PAGE + 1) {
-        let command = redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take();
-        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = value(commands.run(command).await?)?;
+        let answer =
+            commands.run(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take()).await?;
+        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = value(answer)?;
+        let mut rows = Vec::new();
         for (id, raw) in pairs {
             let row = open(shared, table, &id, &raw);
             if row.is_none() {
@@ -291,14 +293,13 @@ async fn pull(
             found.insert(id, Found { version, is_fresh, raw: if row.is_some() { Vec::new() } else { raw } });
             rows.extend(row.map(|(row, _)| row));
         }
-        cursor = next;
-        let is_last = cursor == 0;
         if let Some(host) = shared.host()
-            && (is_last || rows.len() >= HANDED_MAX)
+            && !rows.is_empty()
         {
-            host.take_over(std::mem::take(&mut rows)).await;
+            host.take_over(rows).await;
         }
-        if is_last {
+        cursor = next;
+        if cursor == 0 {
             break;
         }
     }

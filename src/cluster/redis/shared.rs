@@ -63,6 +63,8 @@ pub(super) struct Shared {
     pub(super) rows: Mutex<BTreeMap<(Table, String), Row>>,
     /// There are such rows, or they have to be compared.
     pub(super) rows_wake: Notify,
+    /// Whether Redis and this node have told one another all rows; the last word of whoever knows.
+    pub(super) rows_settled: watch::Sender<bool>,
     /// The rows here and in Redis may differ.
     pub(super) compare: std::sync::atomic::AtomicBool,
     /// Which writes of rows this node knows of.

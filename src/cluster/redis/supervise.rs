@@ -52,6 +52,9 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
         };
         shared.commands.store(None);
         shared.outbox.clear();
+        if *closing.borrow() {
+            return;
+        }
         shared.degraded(&reason);
         share(&shared);
         if began.elapsed() > GOOD_AFTER {
@@ -81,7 +84,7 @@ async fn run(shared: &Arc<Shared>, mut link: Link, sent: &Sent) -> String {
         reason = heart::follow_master(shared, link.master.as_ref()) => reason,
         () = keep_share(shared) => "the share is no longer kept".to_owned(),
         () = closed(&mut closing) => {
-            shared.outbox.clear();
+            // After what waits: it may be news that nobody else has.
             shared.tell_all(Message::Leave);
             let leaving = async {
                 if let Err(error) = bus::send_waiting(shared, &commands, sent).await {
