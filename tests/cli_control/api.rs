@@ -89,6 +89,15 @@ impl Caller {
         }
     }
 
+    /// Asks until the status is this one.
+    pub(crate) fn wait_until(&self, path: &str, status: u16) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.ask("GET", path, None).0 != status {
+            assert!(Instant::now() < deadline, "{path} is not answered {status}");
+            std::thread::sleep(POLL);
+        }
+    }
+
     /// A client with a credential that the API made.
     pub(crate) fn client(&self, udp: SocketAddr, user: &str, label: Option<&str>) -> Client {
         let mut wish = json!({ "user": user });
@@ -112,4 +121,13 @@ pub(crate) fn text(server: SocketAddr, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+/// Waits until a GET without a key is answered with this in it.
+pub(crate) fn wait_for_text(server: SocketAddr, path: &str, wanted: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while !text(server, path).contains(wanted) {
+        assert!(Instant::now() < deadline, "{wanted} does not come");
+        std::thread::sleep(POLL);
+    }
 }

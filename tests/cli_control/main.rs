@@ -15,3 +15,7 @@ mod api_keys;
 mod reload;
 mod restart;
 mod scratch;
+mod shared;
+#[path = "../support_redis/mod.rs"]
+#[allow(dead_code, clippy::print_stderr, reason = "shared with the tests of Redis")]
+mod support_redis;

@@ -32,6 +32,7 @@ fn sigterm_waits_for_allocations_and_a_second_one_does_not() {
     assert!(get(server.http, "/healthz").starts_with("HTTP/1.1 200 "));
     assert!(get(server.http, "/metrics").contains("\niceway_draining 1\n"));
     assert_eq!(Client::new(server.udp).allocate(), Err(508));
+    assert_eq!(client.refresh(600), Ok(()), "what is up goes on");
 
     server.signal("TERM");
     server.logged("Ending at once.");

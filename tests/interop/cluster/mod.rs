@@ -6,4 +6,3 @@ mod quotas;
 mod redis_trouble;
 mod revocation;
 mod secrets;
-mod shared;
