@@ -1,5 +1,8 @@
 //! What callers change: secrets, API keys, revocations.
 
+use futures_util::future::join;
+use zeroize::Zeroizing;
+
 use super::{
     Answer, ApiKey, ApiKeysError, Ask, Cluster, NewApiKey, NodeId, RequestError, Revoked, Rotation, Row,
     SecretInfo, SecretSource, SecretState, SecretsError, StoreError, Table, api_keys,
@@ -12,7 +15,6 @@ use crate::{
     config::SecretBytes,
     credentials::{KeyId, Revocation},
 };
-use zeroize::Zeroizing;
 
 /// Random bytes of a generated secret.
 const SECRET_BYTES: usize = 32;
@@ -169,21 +171,26 @@ impl Cluster {
     /// [`StoreError`]: it could not be kept. Except for [`StoreError::Full`] it is in effect nevertheless, on all nodes,
     /// and only this node's restart might forget it.
     pub async fn revoke(&self, revocation: Revocation) -> Result<Revoked, StoreError> {
-        let now = unix_seconds();
-        let count = self.inner.state.revocations().len();
+        let cluster = self.clone();
+        // All of it, even if whoever asked goes.
+        let revoking = tokio::spawn(async move { cluster.revoke_everywhere(revocation).await });
+        revoking.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn revoke_everywhere(&self, revocation: Revocation) -> Result<Revoked, StoreError> {
+        let (now, state, peers) = (unix_seconds(), &self.inner.state, &self.inner.peers);
+        let count = state.revocations().len();
         if count >= REVOCATIONS_MAX {
             return Err(StoreError::Full(count));
         }
         let value = json(&StoredRevocation::of(&revocation));
         let row = self.row(Table::Revocations, &revocation.id, value).until(revocation.expires.max(now));
-        let kept = self.inner.state.store.write_rows(vec![row.clone()]).await;
-        let news = self.inner.state.merge(vec![row]);
-        let own = self.inner.state.act(news.clone());
-        let (own, others) =
-            futures_util::future::join(own, self.inner.peers.ask_all(Ask::Apply(news.clone()))).await;
+        let kept = state.store.write_rows(vec![row.clone()]).await;
+        let news = state.merge(vec![row]).await;
+        let (own, others) = join(state.act(news.clone()), peers.ask_all(Ask::Apply(news.clone()))).await;
         // Only now, so that what a node ends is counted by the answer to this question. Whoever did not answer learns of
         // it this way.
-        self.inner.peers.publish(news);
+        peers.publish(news);
         kept?;
         let mut nodes = vec![(self.id().to_owned(), Ok(own))];
         nodes.extend(

@@ -34,8 +34,10 @@ use crate::{
 /// Records of usage that wait when there is no file.
 const MEMORY_RECORDS_MAX: u64 = 100_000;
 
-/// How long each step of closing may take.
-const CLOSE_STEP: Duration = Duration::from_secs(5);
+/// How long it may take to tell the others that this node ends.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to write what still waits.
+const FLUSH_MAX: Duration = Duration::from_secs(20);
 
 /// Who this node is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -135,6 +137,12 @@ impl Cluster {
     /// Begins to act on what other nodes ask and to tell them about this one. Once, when the relay listens.
     pub fn serve(&self, handler: Arc<dyn Handler>, quotas: Arc<dyn QuotaTable>) {
         self.inner.state.connect(handler, quotas);
+        if self.inner.state.config().store.path.is_none() {
+            tracing::info!(
+                "No store.path: a restart forgets revocations, stored secrets, API keys and usage that was not taken, \
+                 unless other nodes know them."
+            );
+        }
         let host: Arc<State> = Arc::clone(&self.inner.state);
         self.inner.peers.serve(host);
         upkeep::start(&self.inner);
@@ -167,21 +175,21 @@ impl Cluster {
     }
 
     /// Writes what still waits to be written, and tells the others that this node ends. Call it before the end, when
-    /// nothing is recorded any more. Bounded by ten seconds.
+    /// nothing is recorded any more. Bounded by 25 seconds.
     ///
     /// # Errors
     /// [`StoreError`]: something is not in the file.
     pub async fn close(&self) -> Result<(), StoreError> {
         let state = &self.inner.state;
         state.write_uses();
-        let handed_on = tokio::time::timeout(CLOSE_STEP, async {
+        let handed_on = tokio::time::timeout(FAREWELL_MAX, async {
             upkeep::forward_usage(&self.inner).await;
             self.inner.peers.close().await;
         });
         if handed_on.await.is_err() {
             tracing::warn!("The other nodes are not told that this one ends: they do not answer.");
         }
-        tokio::time::timeout(CLOSE_STEP, state.store.flush()).await.unwrap_or(Err(StoreError::Busy))
+        tokio::time::timeout(FLUSH_MAX, state.store.flush()).await.unwrap_or(Err(StoreError::Busy))
     }
 
     /// The name of this node.
@@ -303,13 +311,17 @@ impl Cluster {
         }
     }
 
-    /// Writes rows of this node, acts on them, and gives them to the others.
+    /// Writes rows of this node, acts on them, and gives them to the others; all of it, even if whoever asked goes.
     pub(super) async fn write(&self, rows: Vec<Row>) -> Result<(), StoreError> {
-        self.inner.state.store.write_rows(rows.clone()).await?;
-        let news = self.inner.state.merge(rows);
-        self.inner.peers.publish(news.clone());
-        self.inner.state.act(news).await;
-        Ok(())
+        let inner = Arc::clone(&self.inner);
+        let writing = tokio::spawn(async move {
+            inner.state.store.write_rows(rows.clone()).await?;
+            let news = inner.state.merge(rows).await;
+            inner.peers.publish(news.clone());
+            inner.state.act(news).await;
+            Ok(())
+        });
+        writing.await.unwrap_or(Err(StoreError::Closed))
     }
 }
 

@@ -13,6 +13,7 @@ mod clock;
 mod derive;
 mod handle;
 mod keys_file;
+mod last_uses;
 mod limits;
 mod memory;
 mod node;

@@ -1,8 +1,10 @@
 //! Revocations as rows.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{NodeId, RequestError};
+use super::{NodeId, RequestError, Table, Tables, Version};
 use crate::credentials::{KeyId, Revocation};
 
 /// The value of a revocation's row.
@@ -51,6 +53,39 @@ impl StoredRevocation {
             expires: self.expires,
             cut: self.cut,
         })
+    }
+}
+
+/// The revocations of the rows, each read once: there may be a hundred thousand, and they change one by one.
+#[derive(Debug, Default)]
+pub(super) struct ReadRevocations {
+    known: HashMap<String, (Version, Option<Revocation>)>,
+}
+
+impl ReadRevocations {
+    /// Those that are not over at `now`. What can't be read, a later version has written; it is left out and said once.
+    pub(super) fn of(&mut self, tables: &Tables, now: u64) -> Vec<Revocation> {
+        let mut count = 0;
+        for row in tables.live(Table::Revocations, now) {
+            count += 1;
+            if self.known.get(&row.id).is_some_and(|(version, _)| *version == row.version) {
+                continue;
+            }
+            let read = serde_json::from_str::<StoredRevocation>(row.value.as_deref().unwrap_or_default());
+            let revocation = read.ok().and_then(StoredRevocation::into_core);
+            if revocation.is_none() {
+                tracing::warn!(id = row.id, "A revocation cannot be read and does not count.");
+            }
+            self.known.insert(row.id.clone(), (row.version.clone(), revocation));
+        }
+        if self.known.len() > count {
+            let is_live = |id: &str| {
+                let row = tables.get(Table::Revocations, id);
+                row.is_some_and(|row| row.value.is_some() && !row.is_over(now))
+            };
+            self.known.retain(|id, _| is_live(id));
+        }
+        self.known.values().filter_map(|(_, revocation)| revocation.clone()).collect()
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a node knows: its rows, what follows from them, and who is told.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
+use std::sync::{
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, ApiKey, ApiKeyId, ApiKeys, Ask, Handler, Host, KeysFileError, NodeId, NodeLoad, NodeState,
-    OpenError, QuotaTable, Row, Table, Tables,
+    Answer, ApiKey, ApiKeys, Ask, Handler, Host, KeysFileError, NodeId, NodeLoad, NodeState, OpenError,
+    QuotaTable, Row, Table, Tables,
     clock::unix_seconds,
+    last_uses::LastUses,
     read_keys_file,
-    revocation::StoredRevocation,
+    revocation::ReadRevocations,
     secrets::{self, Placed, StoredSecret},
     store::{Contents, Store},
 };
@@ -46,20 +47,20 @@ pub(super) struct State {
     file_keys: RwLock<Arc<[ApiKey]>>,
     passing_key: OnceLock<ApiKey>,
     tables: Mutex<Tables>,
+    /// Held while something is made anew, so that what is made last has seen the most.
+    rebuilding: Mutex<ReadRevocations>,
+    /// For each table how often rows were merged, and which of these times were seen when it was last made anew.
+    merged: [AtomicU64; 3],
+    seen: [AtomicU64; 3],
+    /// Whoever has it makes anew what follows from the rows of all who wait for it.
+    turn: tokio::sync::Mutex<()>,
     directory: ArcSwap<Directory>,
     api_keys: ArcSwap<ApiKeys>,
     revocations: ArcSwap<Revocations>,
     changes: watch::Sender<Changes>,
     handler: OnceLock<Arc<dyn Handler>>,
     quotas: OnceLock<Arc<dyn QuotaTable>>,
-    last_used: Mutex<HashMap<ApiKeyId, LastUse>>,
-}
-
-/// When a key was used, and which of its uses is in the file: seconds since the Unix epoch.
-#[derive(Clone, Copy, Debug)]
-struct LastUse {
-    at: u64,
-    written: u64,
+    last_uses: LastUses,
 }
 
 impl State {
@@ -85,15 +86,17 @@ impl State {
             file_keys: RwLock::new(read_file_keys(config)?),
             passing_key: OnceLock::new(),
             tables: Mutex::new(tables),
+            rebuilding: Mutex::default(),
+            merged: Default::default(),
+            seen: Default::default(),
+            turn: tokio::sync::Mutex::default(),
             directory: ArcSwap::from_pointee(config.directory()?),
             api_keys: ArcSwap::default(),
             revocations: ArcSwap::from_pointee(Revocations::new([])),
             changes: watch::Sender::new(Changes::default()),
             handler: OnceLock::new(),
             quotas: OnceLock::new(),
-            last_used: Mutex::new(
-                last_used.into_iter().map(|(id, at)| (id, LastUse { at, written: at })).collect(),
-            ),
+            last_uses: LastUses::of(last_used),
         };
         for table in Table::ALL {
             state.rebuild(table);
@@ -176,12 +179,20 @@ impl State {
         secrets::place(&self.config(), stored, self.ttl_max(), now)
     }
 
-    /// Takes rows over in memory, and answers those that were new.
-    pub(super) fn merge(&self, rows: Vec<Row>) -> Vec<Row> {
+    /// Takes rows over in memory, and answers those that were new. What follows from them is in effect then; what comes
+    /// at the same moment is made anew together.
+    pub(super) async fn merge(&self, rows: Vec<Row>) -> Vec<Row> {
         let now = unix_seconds();
         let news = self.tables.lock().unwrap_or_else(PoisonError::into_inner).merge(rows, now);
         for table in Table::ALL {
-            if news.iter().any(|row| row.table == table) {
+            if !news.iter().any(|row| row.table == table) {
+                continue;
+            }
+            let own = self.merged[table.index()].fetch_add(1, Ordering::SeqCst) + 1;
+            let _turn = self.turn.lock().await;
+            if self.seen[table.index()].load(Ordering::SeqCst) < own {
+                // Others that were written together with these get the chance to be merged as well.
+                tokio::task::yield_now().await;
                 self.rebuild(table);
             }
         }
@@ -198,31 +209,16 @@ impl State {
     }
 
     pub(super) fn used(&self, id: &str, now: u64) {
-        let keys = self.api_keys.load();
-        let Some(key) = keys.find(id) else { return };
-        let mut used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
-        match used.get_mut(id) {
-            Some(last) => last.at = last.at.max(now),
-            None => drop(used.insert(key.id.clone(), LastUse { at: now, written: 0 })),
-        }
+        self.last_uses.note(id, &self.api_keys.load(), now);
     }
 
     pub(super) fn last_used(&self, id: &str) -> Option<u64> {
-        self.last_used.lock().unwrap_or_else(PoisonError::into_inner).get(id).map(|last| last.at)
+        self.last_uses.of_key(id)
     }
 
-    /// Writes when keys were last used, as far as the file does not know, and forgets keys that are no more.
+    /// Writes when keys were last used, as far as the file does not know.
     pub(super) fn write_uses(&self) {
-        let keys = self.api_keys.load();
-        let mut news = Vec::new();
-        {
-            let mut used = self.last_used.lock().unwrap_or_else(PoisonError::into_inner);
-            used.retain(|id, _| keys.find(id).is_some());
-            for (id, last) in used.iter_mut().filter(|(_, last)| last.at > last.written) {
-                last.written = last.at;
-                news.push((id.clone(), last.at));
-            }
-        }
+        let news = self.last_uses.take_unwritten(&self.api_keys.load());
         if !news.is_empty() {
             self.store.used(news);
         }
@@ -231,6 +227,13 @@ impl State {
     /// Removes what is over, and takes out of the directory and the revocations what ended since the last call.
     pub(super) fn prune(&self) {
         let now = unix_seconds();
+        // Whoever merged them may have gone before they took effect.
+        for table in Table::ALL {
+            let (merged, seen) = (&self.merged[table.index()], &self.seen[table.index()]);
+            if seen.load(Ordering::SeqCst) < merged.load(Ordering::SeqCst) {
+                self.rebuild(table);
+            }
+        }
         let over = self.tables.lock().unwrap_or_else(PoisonError::into_inner).prune(now);
         // A secret that was told by another to retire ends without its row being over.
         let has_ended = |directory: &Directory| directory.secrets().len() > self.placed(now).len();
@@ -250,6 +253,8 @@ impl State {
 
     /// Makes anew what follows from a table.
     fn rebuild(&self, table: Table) {
+        let mut read = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let merged = self.merged[table.index()].load(Ordering::SeqCst);
         let now = unix_seconds();
         match table {
             Table::Secrets => self.rebuild_directory(now),
@@ -261,12 +266,13 @@ impl State {
                 self.api_keys.store(Arc::new(ApiKeys::new(stored, &configured)));
             }
             Table::Revocations => {
-                let stored: Vec<StoredRevocation> = self.values(Table::Revocations, now);
-                let all = stored.into_iter().filter_map(StoredRevocation::into_core);
+                let all = self.with_tables(|tables| read.of(tables, now));
                 let life = self.ttl_max();
                 self.revocations.store(Arc::new(Revocations::new(all).with_plain_life_max(life)));
             }
         }
+        self.seen[table.index()].store(merged, Ordering::SeqCst);
+        drop(read);
         self.changes.send_modify(|changes| match table {
             Table::Secrets => changes.secrets += 1,
             Table::ApiKeys => changes.api_keys += 1,
@@ -307,7 +313,7 @@ impl Host for State {
 
     fn take_over(&self, rows: Vec<Row>) -> BoxFuture<'_, u64> {
         async move {
-            let news = self.merge(rows);
+            let news = self.merge(rows).await;
             if news.is_empty() {
                 return 0;
             }

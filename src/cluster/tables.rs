@@ -34,7 +34,8 @@ impl Table {
         }
     }
 
-    const fn index(self) -> usize {
+    /// Its place in [`ALL`](Self::ALL).
+    pub(super) const fn index(self) -> usize {
         match self {
             Self::Secrets => 0,
             Self::ApiKeys => 1,

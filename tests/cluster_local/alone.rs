@@ -242,3 +242,29 @@ async fn usage_survives_a_restart_until_it_is_taken() {
     let rest = cluster.usage_records(Some(&page.records[3].0), 100).await.unwrap();
     assert_eq!((rest.records.len(), cluster.counters().usage_pending), (6, 6));
 }
+
+#[tokio::test]
+async fn a_revocation_takes_effect_even_if_its_caller_goes() {
+    let node = TestNode::start(&config(), "a");
+    let asked = node.cluster.revoke(revocation("r", "mallory", now() + 600));
+    // Polled once and dropped, as when a client of the API closes its connection.
+    assert!(futures_util::future::FutureExt::now_or_never(asked).is_none());
+    eventually("it is in effect", async || node.cluster.revocations().len() == 1).await;
+    eventually("the relay was told", async || node.relay.applied.lock().unwrap().len() == 1).await;
+}
+
+#[tokio::test]
+async fn revocations_made_at_the_same_moment_are_each_in_effect_when_they_are_answered() {
+    let scratch = Scratch::new("moment");
+    let node = TestNode::start(&stored_in(&scratch), "a");
+    let revoking = (0..100).map(async |n: u32| {
+        let user = format!("user-{n}");
+        node.cluster.revoke(revocation(&format!("r-{n}"), &user, now() + 600)).await.unwrap();
+        let claims = Claims::read(&user);
+        node.cluster.revocations().hit("x", &claims, None, now() + 60, now()).is_some()
+    });
+    let hits = futures_util::future::join_all(revoking).await;
+    assert!(hits.into_iter().all(|hit| hit));
+    let commits = node.cluster.counters().store_commits;
+    assert!(commits < 50, "many are synced together: {commits} commits");
+}

@@ -9,6 +9,7 @@ mod alone;
 mod kill;
 mod many;
 mod mesh;
+mod place;
 
 use std::{fs, path::PathBuf};
 

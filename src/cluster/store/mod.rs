@@ -20,6 +20,7 @@ use std::{
         mpsc,
     },
     thread,
+    time::Duration,
 };
 
 use tokio::sync::oneshot;
@@ -30,6 +31,9 @@ use writer::{Command, Writer};
 
 /// What may wait to be written.
 const QUEUE_MAX: usize = 65_536;
+
+/// How long to wait before the queue is looked at again.
+const PLACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// Why something could not be kept or read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -153,9 +157,14 @@ impl Store {
         self.ask(|reply| Command::Totals(query, reply)).await
     }
 
-    /// Answered when everything before it is synced.
+    /// Answered when everything before it is synced. Waits for a place in the queue.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
-        self.ask(Command::Flush).await
+        loop {
+            match self.ask(Command::Flush).await {
+                Err(StoreError::Busy) => tokio::time::sleep(PLACE_PAUSE).await,
+                answer => return answer,
+            }
+        }
     }
 
     async fn ask<T>(
