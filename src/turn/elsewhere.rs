@@ -123,6 +123,29 @@ fn change_sum(users: &mut HashMap<Arc<str>, u32>, user: Arc<str>, before: u32, n
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::turn::{Limits, QuotaKind, Quotas};
+
+    #[test]
+    fn what_other_nodes_hold_counts_against_a_user_and_the_cluster() {
+        let quotas = Quotas::new();
+        let limits =
+            Limits { allocations_per_user: Some(3), allocations_cluster: Some(10), ..Limits::default() };
+        let here = std::net::IpAddr::from([192, 0, 2, 1]);
+        quotas.set_elsewhere("b", "a", 2);
+        quotas.set_elsewhere_total("b", 8);
+        let _a = quotas.admit("a", here, &limits).unwrap();
+        assert_eq!(quotas.admit("a", here, &limits).unwrap_err(), QuotaKind::User);
+        let _b = quotas.admit("b", here, &limits).unwrap();
+        assert_eq!(quotas.admit("b", here, &limits).unwrap_err(), QuotaKind::Cluster);
+
+        quotas.forget_node("b");
+        let _c = quotas.admit("a", here, &limits).unwrap();
+        quotas.set_share(4);
+        assert_eq!(quotas.admit("a", here, &limits).unwrap_err(), QuotaKind::User);
+        assert_eq!(quotas.admit("c", here, &limits).unwrap_err(), QuotaKind::Cluster);
+        quotas.set_share(1);
+        assert!(quotas.admit("a", here, &limits).is_ok());
+    }
 
     #[test]
     fn what_nodes_hold_adds_up_and_goes_with_them() {

@@ -337,26 +337,6 @@ mod tests {
     }
 
     #[test]
-    fn what_other_nodes_hold_counts_against_a_user_and_the_cluster() {
-        let quotas = Quotas::new();
-        let limits = Limits { allocations_cluster: Some(10), ..limits(Some(3), None, None) };
-        quotas.set_elsewhere("b", "a", 2);
-        quotas.set_elsewhere_total("b", 8);
-        let _a = quotas.admit("a", ip("192.0.2.1"), &limits).unwrap();
-        assert_eq!(quotas.admit("a", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::User);
-        let _b = quotas.admit("b", ip("192.0.2.1"), &limits).unwrap();
-        assert_eq!(quotas.admit("b", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::Cluster);
-
-        quotas.forget_node("b");
-        let _c = quotas.admit("a", ip("192.0.2.1"), &limits).unwrap();
-        quotas.set_share(4);
-        assert_eq!(quotas.admit("a", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::User);
-        assert_eq!(quotas.admit("c", ip("192.0.2.1"), &limits).unwrap_err(), QuotaKind::Cluster);
-        quotas.set_share(1);
-        assert!(quotas.admit("a", ip("192.0.2.1"), &limits).is_ok());
-    }
-
-    #[test]
     fn changes_are_told_once_and_only_if_somebody_asks() {
         let quotas = Quotas::new();
         let admit = |user: &str| quotas.admit(user, ip("192.0.2.1"), &Limits::default()).unwrap();

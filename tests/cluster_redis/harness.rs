@@ -13,7 +13,7 @@ fn a_server_comes_back_empty_on_the_same_port() {
 #[test]
 fn a_server_has_a_tls_port_and_users() {
     let line = "user someone on >secret ~a* +get".to_owned();
-    let redis = Redis::start_with(Options { tls: true, lines: vec![line] });
+    let redis = Redis::start_with(Options { tls: true, lines: vec![line], ..Options::default() });
     assert!(redis.tls_url().starts_with("rediss://"));
     assert!(redis.authority().client_key.exists());
     redis.try_command_as("someone", "secret", &["GET", "a"]).unwrap();

@@ -10,7 +10,7 @@ use iceway::{
 use crate::{
     exercise::everything,
     node::{TestNode, config, revocation, run, three, together, until, within},
-    support_redis::{Options, Redis, RedisCluster, Sentinels},
+    support_redis::{Authority, Options, Redis, RedisCluster, Sentinels},
 };
 
 const PASSWORD: &str = "p4ss/word:with@signs";
@@ -69,20 +69,42 @@ fn the_documented_acl_user_suffices_and_may_do_nothing_else() {
 #[test]
 fn nodes_work_over_tls_with_client_certificates() {
     run(async {
-        let options = Options { tls: true, lines: vec![user_line(&[ACL_RULE])] };
+        let options = Options { tls: true, lines: vec![user_line(&[ACL_RULE])], ..Options::default() };
         let redis = Redis::start_with(options);
-        let mut config = config_as_user(&redis.tls_url());
+        let config = config_as_user(&redis.tls_url());
         let untrusting = TestNode::start_with("x", &config);
         until(|| untrusting.reason().contains("cannot be used"), || untrusting.reason()).await;
         untrusting.cluster.close().await.unwrap();
-        let authority = redis.authority();
-        config.redis.ca_file = Some(authority.certificate.clone());
-        config.redis.certificate = Some(authority.client_certificate.clone());
-        config.redis.private_key = Some(authority.client_key.clone());
-        let nodes = three(&config).await;
+        let nodes = three(&trusting(config, redis.authority())).await;
         everything(&nodes).await;
         let clients = redis.text(&["CLIENT", "LIST"]);
         assert_eq!(clients.matches("user=iceway").count(), 6, "two connections of each node: {clients}");
+    });
+}
+
+/// With the certificates of an authority.
+fn trusting(mut config: Config, authority: &Authority) -> Config {
+    config.redis.ca_file = Some(authority.certificate.clone());
+    config.redis.certificate = Some(authority.client_certificate.clone());
+    config.redis.private_key = Some(authority.client_key.clone());
+    config
+}
+
+#[test]
+fn a_cluster_is_reached_over_tls() {
+    run(async {
+        let cluster = RedisCluster::start_with(&Options { tls: true, ..Options::default() });
+        let nodes = three(&trusting(config(&cluster.tls_url()), cluster.masters[0].authority())).await;
+        everything(&nodes).await;
+    });
+}
+
+#[test]
+fn sentinels_and_their_master_are_reached_over_tls() {
+    run(async {
+        let sentinels = Sentinels::start_with(&Options { tls: true, ..Options::default() });
+        let nodes = three(&trusting(config(&sentinels.tls_url()), sentinels.first.authority())).await;
+        everything(&nodes).await;
     });
 }
 

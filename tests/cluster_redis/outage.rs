@@ -37,24 +37,24 @@ async fn recovered(nodes: &[TestNode]) {
     }
 }
 
-/// Everything a caller may wait for returns in its time, whatever Redis does.
+/// Everything a caller may wait for returns in its time, whatever Redis does. A busy machine is given 200 ms more.
 async fn nobody_waits(node: &TestNode) {
     let rate = Rate { count: 60, per: Duration::from_secs(60), burst: 60 };
     let hour = Duration::from_secs(3600);
     let begin = Instant::now();
     node.cluster.limit("x", rate).await;
-    assert!(begin.elapsed() < Duration::from_millis(100), "limit: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(250), "limit: {:?}", begin.elapsed());
     let begin = Instant::now();
     node.cluster.remember("x", b"x".to_vec(), hour).await;
     node.cluster.replace("x", b"x".to_vec(), hour).await;
-    assert!(begin.elapsed() < Duration::from_millis(1100), "remember: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(1200), "remember: {:?}", begin.elapsed());
     let begin = Instant::now();
     drop(node.cluster.ask("b", Ask::SecretsInUse).await);
     drop(node.cluster.ask_all(Ask::SecretsInUse).await);
-    assert!(begin.elapsed() < Duration::from_millis(1900), "ask: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(2000), "ask: {:?}", begin.elapsed());
     let begin = Instant::now();
     assert_eq!(node.cluster.find_user("example.org", "alice").await, None);
-    assert!(begin.elapsed() < Duration::from_millis(600), "find_user: {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_millis(700), "find_user: {:?}", begin.elapsed());
     let begin = Instant::now();
     let query = UsageQuery { of: UsageOf::Everybody, from_day: today(), to_day: today() };
     drop(node.cluster.usage_records(None, 10).await);

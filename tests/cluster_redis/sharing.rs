@@ -100,14 +100,15 @@ fn questions_are_answered_by_who_is_asked() {
 }
 
 #[test]
-fn a_question_nobody_answers_ends_within_a_second() {
+fn a_question_nobody_answers_ends_after_900_ms() {
     run(async {
         let redis = Redis::start();
         let [a, b, _c] = three(&config(&redis.url())).await;
         *b.relay.delay.lock().unwrap() = Duration::from_secs(5);
         let begin = Instant::now();
         assert_eq!(a.cluster.ask("b", Ask::Drain).await, Err(RequestError::Silent("b".to_owned())));
-        assert!(begin.elapsed() < Duration::from_millis(1000), "{:?}", begin.elapsed());
+        // 900 ms, and 200 for a busy machine.
+        assert!(begin.elapsed() < Duration::from_millis(1100), "{:?}", begin.elapsed());
     });
 }
 

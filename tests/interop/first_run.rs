@@ -37,5 +37,11 @@ fn the_bare_command_prints_commands_that_work() {
             assert!(run.output.contains("reflexive addr: 10.9.8.7:"), "{line}: {}", run.output);
         }
     }
+    let (_, curl) = explanation.split_once("curl ").expect("the API is shown");
+    let curl = curl.lines().take_while(|line| !line.trim().is_empty()).collect::<Vec<_>>().join("\n");
+    let mut command = machine.command("bash");
+    command.args(["-euc", &format!("curl --fail-with-body {curl}")]);
+    let run = Tool::run(command, notes.path(), "curl", Duration::from_secs(20));
+    assert!(run.status.success() && run.output.contains(r#""iceServers":["#), "{curl}: {}", run.output);
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0, "nothing is left in the directory");
 }

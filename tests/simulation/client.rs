@@ -78,6 +78,10 @@ impl Client {
         }
     }
 
+    pub(crate) fn username(&self) -> &str {
+        &self.login.username
+    }
+
     pub(crate) fn tokens(&self) -> &[[u8; 8]] {
         &self.tokens
     }

@@ -6,7 +6,7 @@ use iceway::{
     stun::{Class, Message, SendIndication, parse_channel_data},
     turn::{
         AllocationSummary, ClientOutcome, CloseReason, Counters, Datagrams, DropReason, Expiry, FiveTuple,
-        IcmpError, PeerOutcome, Prefix, RelayId,
+        IcmpError, PeerOutcome, Prefix, Refusal, RelayId,
     },
 };
 
@@ -35,6 +35,11 @@ impl World {
         };
         self.tally.inputs += 1;
         self.assert_counted(shard, &before, &outcome);
+        let revoked = |counters: &Counters| counters.refusals.get(Refusal::Revoked);
+        if revoked(self.servers[shard].counters()) > revoked(&before) {
+            let message = Message::parse(bytes).expect("what is refused is a request");
+            self.model.assert_revoked(from, &message, self.unix());
+        }
         let clocks = self.clocks();
         match outcome {
             Outcome::Relay { socket, peer, payload } => {
@@ -181,9 +186,16 @@ impl World {
         }
     }
 
+    /// Whether somebody's bandwidth is.
+    pub(crate) fn is_limited(&self) -> bool {
+        let options = &self.model.options;
+        options.bandwidth.per_allocation.is_some()
+            || options.bandwidth.total.is_some()
+            || options.classes.iter().any(|class| class.bandwidth_per_allocation.is_some())
+    }
+
     fn assert_limited(&self) {
-        let limits = &self.model.options.bandwidth;
-        assert!(limits.per_allocation.is_some() || limits.total.is_some(), "no bandwidth is set");
+        assert!(self.is_limited(), "no bandwidth is set");
     }
 
     /// A peer says something to a relay socket, perhaps in a train.
@@ -297,10 +309,14 @@ impl World {
             CloseReason::Expired => {
                 assert!(!allocation.is_sure(self.now), "{client:?} expired too early")
             }
-            CloseReason::CredentialExpired => assert_eq!(self.model.options.expiry, Expiry::Strict),
+            CloseReason::CredentialExpired => assert_eq!(self.model.expiry(username), Expiry::Strict),
             CloseReason::ClientClosed => assert!(client.is_stream() || self.is_over),
-            CloseReason::Refreshed | CloseReason::Shutdown => {}
-            CloseReason::Revoked | CloseReason::Closed => panic!("nobody asked for it"),
+            CloseReason::Refreshed => self.model.ended = Some(client),
+            CloseReason::Shutdown => {}
+            CloseReason::Revoked => {
+                assert!(self.model.may_be_cut(client, self.unix()), "{username} is not revoked");
+            }
+            CloseReason::Closed => assert!(self.is_to_be_closed(client), "nobody asked for it"),
         }
         self.model.end(client);
     }

@@ -35,7 +35,7 @@ impl World {
                 Output::Disconnect { client } => {
                     assert!(client.is_stream(), "{client:?} has no stream to close")
                 }
-                Output::Event(event) => self.told(&event),
+                Output::Event(event) => self.told(server, &event),
             }
         }
     }
@@ -76,9 +76,19 @@ impl World {
         self.drain(server);
     }
 
-    fn told(&mut self, event: &ServerEvent) {
-        if let ServerEvent::Closed { five_tuple, reason, summary, username, .. } = event {
-            self.assert_close(*five_tuple, *reason, summary, username);
+    fn told(&mut self, server: usize, event: &ServerEvent) {
+        match event {
+            ServerEvent::Created { id, identity, username, .. } => {
+                assert!(self.ids.insert((server, *id)), "{id} is given twice");
+                self.assert_identity(identity, username);
+            }
+            ServerEvent::Closed { id, five_tuple, reason, summary, username, identity, .. } => {
+                assert!(self.ids.contains(&(server, *id)), "{id} was never made");
+                self.closed_ids.insert((server, *id));
+                self.assert_identity(identity, username);
+                self.assert_close(*five_tuple, *reason, summary, username);
+            }
+            _ => {}
         }
     }
 

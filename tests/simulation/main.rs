@@ -1,7 +1,7 @@
 //! The core in a hostile world, under a virtual clock.
 //!
 //! Each seed makes a configuration, one or two shards, clients of every kind, peers, attackers, a bad network, sockets
-//! that fail to bind, slow look-ups, clock jumps, reloads and drains. After every step the core's own invariants must
+//! that fail to bind, slow look-ups, clock jumps, reloads, revocations, changed secrets, closings and drains. After every step the core's own invariants must
 //! hold, and all that it did must be what an independent [model](model::Model) allows.
 //!
 //! `ICEWAY_SIMULATION_SEEDS=n` runs `n` seeds, `ICEWAY_SIMULATION_SEED=s` only seed `s`.
@@ -17,9 +17,12 @@ mod driver;
 mod flood;
 mod invariants;
 mod model;
+mod operator;
 mod people;
+mod places;
 mod promise;
 mod refusal;
+mod revoked;
 mod setup;
 mod trouble;
 mod wire;

@@ -9,23 +9,22 @@ use std::{
 };
 
 use iceway::{
-    stun::{
-        AddressFamily, Class, Message, Method, address_family, attribute, even_port, u32_value, xor_address,
-    },
+    stun::{AddressFamily, Class, Message, Method, address_family, attribute, u32_value, xor_address},
     turn::{Expiry, FiveTuple, Options},
 };
 
 use crate::{
     people::{self, REALM},
     promise::{Allocation, Channel, Leg, Window},
+    revoked::Row,
     wire,
 };
 
 /// A port held for a RESERVATION-TOKEN.
-struct Reservation {
-    by: FiveTuple,
-    address: SocketAddr,
-    valid: Window,
+pub(crate) struct Reservation {
+    pub(crate) by: FiveTuple,
+    pub(crate) address: SocketAddr,
+    pub(crate) valid: Window,
 }
 
 struct Waiting {
@@ -46,11 +45,15 @@ pub(crate) struct Model {
     waiting: HashMap<(FiveTuple, [u8; 12]), Waiting>,
     /// Which nonces an address was given, and when.
     pub(crate) nonces: HashMap<SocketAddr, HashMap<Vec<u8>, u64>>,
-    reserved: HashMap<[u8; 8], Reservation>,
+    pub(crate) reserved: HashMap<[u8; 8], Reservation>,
     pub(crate) drained_at: Option<u64>,
     /// A peer that the policy denies since the last reload.
     pub(crate) denied: Option<IpAddr>,
     reloaded_at: u64,
+    /// Whose allocation has just ended by a Refresh that waited for a look-up: the answer is told after the end.
+    pub(crate) ended: Option<FiveTuple>,
+    /// All revocations there are.
+    pub(crate) rows: Vec<Row>,
     /// Whether the client of a five-tuple was gone while its request was being worked on.
     pub(crate) abandoned: u64,
 }
@@ -66,6 +69,8 @@ impl Model {
             drained_at: None,
             denied: None,
             reloaded_at: 0,
+            ended: None,
+            rows: Vec::new(),
             abandoned: 0,
         }
     }
@@ -73,6 +78,7 @@ impl Model {
     pub(crate) fn wait(&mut self, from: FiveTuple, request: &[u8], clocks: Clocks) {
         let message = Message::parse(request).expect("only a request may be pending");
         assert_eq!(message.class(), Class::Request);
+        self.assert_not_revoked(from, &message, clocks);
         let waiting = Waiting { request: request.to_vec(), since: clocks.now, unix: clocks.unix };
         let earlier = self.waiting.insert((from, message.transaction_id()), waiting);
         assert!(earlier.is_none(), "two requests of one transaction are pending at once");
@@ -107,6 +113,12 @@ impl Model {
     }
 
     pub(crate) fn answer(&mut self, to: FiveTuple, request: &[u8], reply: &[u8], clocks: Clocks) {
+        let is_success = Message::parse(reply).is_ok_and(|reply| reply.class() == Class::Success);
+        if let (Ok(request), true) = (Message::parse(request), is_success)
+            && request.method() != Method::BINDING
+        {
+            self.assert_not_revoked(to, &request, clocks);
+        }
         self.answered(to, request, reply, clocks.now, clocks.unix, clocks);
     }
 
@@ -181,6 +193,9 @@ impl Model {
         let valid = Window::new(*since, clocks.now, self.granted(asked));
         let allocation = Allocation {
             username: username.clone(),
+            keys: people::keys(username, request),
+            is_revoked: false,
+            maybe_revoked: false,
             made_by: request.transaction_id(),
             legs: relayed.iter().map(|&address| Leg { address, valid }).collect(),
             answered: relayed,
@@ -190,62 +205,7 @@ impl Model {
             to_client_datagrams: 0,
         };
         self.allocations.insert(*to, allocation);
-        self.assert_quotas(*to, people::user(username), clocks.now);
-    }
-
-    /// The relayed addresses are where they were asked to be, and nobody else's.
-    fn assert_places(&mut self, asked: &Asked<'_>, relayed: &[SocketAddr]) {
-        let Asked { to, request, reply, since, clocks, .. } = asked;
-        let wants_two = request.find(attribute::ADDITIONAL_ADDRESS_FAMILY).is_some();
-        assert!(relayed.len() == 1 || wants_two && relayed.len() == 2, "{relayed:?}");
-        for address in relayed {
-            let advertised =
-                self.options.relay_addresses.iter().any(|relay| relay.advertised == address.ip());
-            assert!(advertised, "{address} is not ours");
-            let sure = |other: &&Allocation| {
-                other.legs.iter().any(|leg| leg.address == *address && leg.valid.is_sure(clocks.now))
-            };
-            assert!(!self.allocations.values().any(|other| sure(&other)), "{address} is given twice");
-        }
-        let token = request.find(attribute::RESERVATION_TOKEN).and_then(|token| token.try_into().ok());
-        if let Some(Reservation { address, valid, .. }) =
-            token.and_then(|token: [u8; 8]| self.reserved.remove(&token))
-        {
-            assert!(!valid.is_over(*since), "a reservation outlives its time");
-            assert_eq!(relayed, [address], "a token leads to the port reserved with it");
-        } else {
-            let is_free = |address: &SocketAddr| {
-                !self.reserved.values().any(|held| held.address == *address && held.valid.is_sure(clocks.now))
-            };
-            assert!(relayed.iter().all(is_free), "{relayed:?} is reserved for another");
-        }
-        if let Some(reserve_next) = request.find(attribute::EVEN_PORT).map(|value| even_port(value).unwrap())
-        {
-            assert_eq!(relayed[0].port() % 2, 0, "EVEN-PORT");
-            let token = reply.find(attribute::RESERVATION_TOKEN).map(|token| token.try_into().unwrap());
-            assert_eq!(token.is_some(), reserve_next);
-            if let Some(token) = token {
-                let next = SocketAddr::new(relayed[0].ip(), relayed[0].port() + 1);
-                let lifetime = self.options.lifetimes.reservation.as_millis() as u64;
-                let valid = Window::new(*since, clocks.now, lifetime);
-                self.reserved.insert(token, Reservation { by: *to, address: next, valid });
-            }
-        }
-    }
-
-    fn assert_quotas(&self, to: FiveTuple, user: &str, now: u64) {
-        let sure = || self.allocations.iter().filter(|(_, live)| live.is_sure(now));
-        let of_user = sure().filter(|(_, live)| people::user(&live.username) == user).count();
-        let of_address = sure().filter(|(five_tuple, _)| five_tuple.client.ip() == to.client.ip()).count();
-        let limits = &self.options.limits;
-        let is_kept = |count: usize, limit: Option<u32>| limit.is_none_or(|limit| count <= limit as usize);
-        // After a reload to lower limits, what was there before stays: those seeds set no limits (see `World`).
-        assert!(is_kept(of_user, limits.allocations_per_user), "{of_user} allocations of {user}");
-        assert!(
-            is_kept(of_address, limits.allocations_per_address),
-            "{of_address} allocations of one address"
-        );
-        assert!(is_kept(sure().count(), limits.allocations_total), "{} allocations", sure().count());
+        self.assert_quotas(*to, &people::said(username), clocks.now);
     }
 
     fn granted(&self, asked: &Asked<'_>) -> u64 {
@@ -253,7 +213,7 @@ impl Model {
             u32_value(asked.reply.find(attribute::LIFETIME).expect("a success has a lifetime")).unwrap();
         let lifetimes = &self.options.lifetimes;
         assert!(u64::from(seconds) <= lifetimes.allocation_max.as_secs(), "a lifetime of {seconds}");
-        if self.options.expiry != Expiry::Strict {
+        if self.expiry(&asked.username) != Expiry::Strict {
             assert!(u64::from(seconds) >= lifetimes.allocation_default.as_secs(), "a lifetime of {seconds}");
         }
         u64::from(seconds) * 1000
@@ -269,6 +229,9 @@ impl Model {
             for leg in legs.iter_mut().filter(|leg| is_ipv4.is_none_or(|v4| leg.address.is_ipv4() == v4)) {
                 leg.valid = valid;
             }
+            return;
+        }
+        if self.ended.take_if(|client| *client == asked.to).is_some() {
             return;
         }
         let allocation = self.own(asked);
@@ -327,12 +290,18 @@ impl Model {
         allocation.permissions.insert(peer.ip(), valid);
     }
 
+    /// What the end of a credential means.
+    pub(crate) fn expiry(&self, username: &str) -> Expiry {
+        people::said(username).expiry.unwrap_or(self.options.expiry)
+    }
+
     /// The allocation a successful request is about: it must be there, and its maker's.
     fn own(&mut self, asked: &Asked<'_>) -> &mut Allocation {
         let now = asked.clocks.now;
         let allocation = self.allocations.get_mut(&asked.to).expect("there is an allocation");
         assert_eq!(allocation.username, asked.username, "another user's allocation");
         assert!(!allocation.is_over(now), "the allocation is over");
+        allocation.signed_by(&people::keys(&asked.username, asked.request));
         for is_ipv4 in [true, false] {
             if allocation.legs.iter().any(|leg| leg.address.is_ipv4() == is_ipv4 && leg.valid.is_over(now)) {
                 allocation.end_family(is_ipv4);
@@ -355,8 +324,10 @@ impl Model {
     pub(crate) fn reload(&mut self, denied: Option<IpAddr>, clocks: Clocks) {
         let Clocks { now, unix } = clocks;
         (self.denied, self.reloaded_at) = (denied, now);
-        let is_strict = self.options.expiry == Expiry::Strict;
+        let general = self.options.expiry;
         for allocation in self.allocations.values_mut() {
+            let expiry = people::said(&allocation.username).expiry.unwrap_or(general);
+            let is_strict = expiry == Expiry::Strict;
             if let Some(expires) = people::expires(&allocation.username).filter(|_| is_strict) {
                 let last = now + expires.saturating_sub(unix) * 1000;
                 allocation.legs.iter_mut().for_each(|leg| leg.valid.shorten(last));
@@ -379,16 +350,24 @@ impl Model {
         self.waiting.retain(|(from, _), _| *from != client);
         self.abandoned += (before - self.waiting.len()) as u64;
     }
+
+    /// Requests that were being worked on are not answered any more.
+    pub(crate) fn abandon(&mut self, which: impl Fn(&Message<'_>) -> bool) {
+        let before = self.waiting.len();
+        self.waiting
+            .retain(|_, waiting| !Message::parse(&waiting.request).is_ok_and(|request| which(&request)));
+        self.abandoned += (before - self.waiting.len()) as u64;
+    }
 }
 
-struct Asked<'a> {
-    to: FiveTuple,
-    request: &'a Message<'a>,
-    reply: &'a Message<'a>,
-    username: String,
-    since: u64,
+pub(crate) struct Asked<'a> {
+    pub(crate) to: FiveTuple,
+    pub(crate) request: &'a Message<'a>,
+    pub(crate) reply: &'a Message<'a>,
+    pub(crate) username: String,
+    pub(crate) since: u64,
     unix: u64,
-    clocks: Clocks,
+    pub(crate) clocks: Clocks,
 }
 
 pub(crate) fn addresses(message: &Message<'_>, kind: u16) -> Vec<SocketAddr> {

@@ -57,6 +57,12 @@ pub(crate) struct Leg {
 #[derive(Debug)]
 pub(crate) struct Allocation {
     pub(crate) username: String,
+    /// The secrets that its requests were signed with: mostly one.
+    pub(crate) keys: Vec<&'static str>,
+    /// A revocation has hit it, whichever secret counts.
+    pub(crate) is_revoked: bool,
+    /// A revocation has hit it if one of its secrets is what counts.
+    pub(crate) maybe_revoked: bool,
     pub(crate) made_by: [u8; 12],
     /// What the first answer said, for retransmissions.
     pub(crate) answered: Vec<SocketAddr>,
@@ -74,6 +80,13 @@ impl Allocation {
 
     pub(crate) fn is_over(&self, now: u64) -> bool {
         self.legs.iter().all(|leg| leg.valid.is_over(now))
+    }
+
+    /// One more request of its maker.
+    pub(crate) fn signed_by(&mut self, keys: &[&'static str]) {
+        for key in keys.iter().filter(|key| !self.keys.contains(key)).copied().collect::<Vec<_>>() {
+            self.keys.push(key);
+        }
     }
 
     /// The relayed address that serves a peer.

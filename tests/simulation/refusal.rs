@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use iceway::{
     stun::{Message, Method, attribute, error_code},
-    turn::FiveTuple,
+    turn::{FiveTuple, QuotaClass},
 };
 
 use crate::{
@@ -34,6 +34,11 @@ impl Model {
             assert!(matches!(code, 400 | 401 | 420), "{code} for an unsigned request");
             let (reply_bytes, request_bytes) = (reply.bytes().len(), request.bytes().len());
             assert!(reply_bytes <= request_bytes + 100, "{reply_bytes} bytes for {request_bytes}");
+        }
+        if let Some(username) = self.signer(to, request)
+            && let Some(live) = self.allocations.get_mut(&to).filter(|live| live.username == username)
+        {
+            live.signed_by(&people::keys(&username, request));
         }
         let nonce = reply.find(attribute::NONCE);
         assert_eq!(
@@ -81,10 +86,9 @@ impl Model {
             }
             486 => {
                 let limits = &self.options.limits;
-                assert!(
-                    limits.allocations_per_user.or(limits.allocations_per_address).is_some(),
-                    "486 unlimited"
-                );
+                let limit = limits.allocations_per_user.or(limits.allocations_per_address);
+                let of_class = |class: &QuotaClass| class.allocations_per_user.is_some();
+                assert!(limit.is_some() || self.options.classes.iter().any(of_class), "486 unlimited");
             }
             400 if request.method() == Method::CHANNEL_BIND => self.assert_conflict(to, request, now),
             508 if request.method() == Method::CREATE_PERMISSION => self.assert_full(to, &peers, now),

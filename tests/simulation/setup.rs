@@ -2,10 +2,11 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
-use iceway::turn::{Bandwidth, Expiry, Lifetimes, Limits, Options, PeerPolicy, RelayAddress};
+use iceway::turn::{Bandwidth, Expiry, Lifetimes, Limits, Options, PeerPolicy, QuotaClass, RelayAddress};
 
 use crate::{
     chance::Chance,
@@ -29,7 +30,7 @@ pub(crate) fn options(chance: &mut Chance) -> Options {
             per_allocation: chance.percent(20).then(|| 100 + chance.below(10_000)),
             total: chance.percent(20).then(|| 1_000 + chance.below(100_000)),
         },
-        classes: std::sync::Arc::default(),
+        classes: classes(chance),
         expiry: chance.pick(&[Expiry::Allocate, Expiry::Refresh, Expiry::Strict]),
         external_users: chance.percent(70),
         legacy_channel_numbers: chance.percent(20),
@@ -78,6 +79,16 @@ fn lifetimes(chance: &mut Chance) -> Lifetimes {
         reservation: between(5, 30),
         nonce: between(60, 3600),
     }
+}
+
+/// Limits for those who claim `gold`; `lead` is never there.
+fn classes(chance: &mut Chance) -> Arc<[QuotaClass]> {
+    let gold = QuotaClass {
+        name: "gold".into(),
+        allocations_per_user: chance.percent(50).then(|| 1 + chance.below(3) as u32),
+        bandwidth_per_allocation: chance.percent(30).then(|| 100 + chance.below(10_000)),
+    };
+    if chance.percent(60) { Arc::new([gold]) } else { Arc::default() }
 }
 
 fn limits(chance: &mut Chance) -> Limits {

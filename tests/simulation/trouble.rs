@@ -125,6 +125,19 @@ impl World {
         self.after(300_000, Event::Trouble);
     }
 
+    /// Somebody is revoked, or thrown out; a secret changes.
+    pub(crate) fn operate(&mut self) {
+        if self.is_over {
+            return;
+        }
+        match self.chance.below(10) {
+            0..=5 => self.revoke(),
+            6..=7 => self.close_one(),
+            _ => self.change_secrets(),
+        }
+        self.after(60_000, Event::Operation);
+    }
+
     /// The wall clock is set, forwards or backwards.
     fn jump(&mut self) {
         let by = self.chance.pick(&[-100_000, -4_000, -90, -1, 1, 90, 4_000, 100_000]);

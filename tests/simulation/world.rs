@@ -2,14 +2,14 @@
 //! look-ups that take their time, and a driver that does what the servers say.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use iceway::turn::{
-    BindError, DropReason, FiveTuple, Instant, ListenerId, LookUpId, NonceKey, Now, Ports, RelayId, Server,
-    Setup, Shared, TotalBudget, Transport,
+    AllocationId, BindError, DropReason, FiveTuple, Instant, ListenerId, LookUpId, NonceKey, Now, Ports,
+    RelayId, Server, Setup, Shared, TotalBudget, Transport,
 };
 
 use crate::{
@@ -32,6 +32,7 @@ pub(crate) enum Event {
     Bound { server: usize, socket: RelayId, address: SocketAddr, result: Result<(), BindError> },
     LookedUp { server: usize, id: LookUpId, username: Box<str> },
     Attack,
+    Operation,
     Trouble,
 }
 
@@ -70,6 +71,11 @@ pub(crate) struct World {
     pub(crate) look_ups: BTreeMap<(usize, u64), (FiveTuple, [u8; 12])>,
     /// The request that the server has just put off.
     pub(crate) put_off: Option<(FiveTuple, [u8; 12])>,
+    /// Every id that was given, by server.
+    pub(crate) ids: BTreeSet<(usize, AllocationId)>,
+    pub(crate) closed_ids: BTreeSet<(usize, AllocationId)>,
+    /// Whose allocation is just being ended by its id.
+    pub(crate) to_be_closed: Option<FiveTuple>,
     /// Quiet: nobody does anything any more.
     pub(crate) is_over: bool,
     pub(crate) is_shut_down: bool,
@@ -118,6 +124,9 @@ impl World {
             tally: Tally::default(),
             look_ups: BTreeMap::new(),
             put_off: None,
+            ids: BTreeSet::new(),
+            closed_ids: BTreeSet::new(),
+            to_be_closed: None,
             is_over: false,
             is_shut_down: false,
             is_policy_strict: false,
@@ -160,6 +169,7 @@ impl World {
             self.after(1_000, Event::ClientActs(index));
         }
         self.after(2_000, Event::Attack);
+        self.after(20_000, Event::Operation);
         self.after(60_000, Event::Trouble);
     }
 
@@ -212,6 +222,7 @@ impl World {
         self.now = self.now.max(time);
         let Some((_, event)) = self.queue.pop_first() else { return false };
         self.happen(event);
+        self.model.ended = None;
         self.assert_invariants();
         true
     }
@@ -255,6 +266,7 @@ impl World {
             Event::Bound { server, socket, address, result } => self.bound(server, socket, address, result),
             Event::LookedUp { server, id, username } => self.looked_up(server, id, &username),
             Event::Attack => self.attack(),
+            Event::Operation => self.operate(),
             Event::Trouble => self.trouble(),
         }
     }
@@ -265,9 +277,8 @@ impl World {
         }
         let strangers: Vec<SocketAddr> =
             self.clients.iter().flat_map(|client| client.relayed.clone()).collect();
-        let bandwidth = &self.model.options.bandwidth;
         let around = Surroundings {
-            is_limited: bandwidth.per_allocation.is_some() || bandwidth.total.is_some(),
+            is_limited: self.is_limited(),
             unix: self.unix(),
             strangers: &strangers,
             lifetime_max: self.model.options.lifetimes.allocation_max.as_secs() as u32,

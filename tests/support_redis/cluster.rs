@@ -23,6 +23,10 @@ impl RedisCluster {
         let mut options = options.clone();
         options.lines.push("cluster-enabled yes".to_owned());
         options.lines.push("cluster-node-timeout 2000".to_owned());
+        if options.tls {
+            options.authority.get_or_insert_with(|| std::sync::Arc::new(super::Authority::new()));
+            options.lines.push("tls-cluster yes".to_owned());
+        }
         let masters: Vec<Redis> =
             (0..3).map(|_| Redis::start_on(options.clone(), ports::free_port_with_bus)).collect();
         for (number, master) in (0_u16..).zip(&masters) {
@@ -32,7 +36,8 @@ impl RedisCluster {
             master.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
         }
         for other in &masters[1..] {
-            masters[0].command(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()]);
+            let port = if options.tls { other.tls_port() } else { other.port() };
+            masters[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string()]);
         }
         for master in &masters {
             wait_for("the cluster serves every slot", Duration::from_secs(30), || {
@@ -41,6 +46,13 @@ impl RedisCluster {
             });
         }
         Self { masters }
+    }
+
+    /// `rediss+cluster://…`; only with [`Options::tls`].
+    pub(crate) fn tls_url(&self) -> String {
+        let hosts: Vec<String> =
+            self.masters.iter().map(|master| format!("127.0.0.1:{}", master.tls_port())).collect();
+        format!("rediss+cluster://{}", hosts.join(","))
     }
 
     /// `redis+cluster://…`.

@@ -21,6 +21,8 @@ const HARNESS_PASSWORD: &str = "only-for-the-harness";
 pub(crate) struct Options {
     /// Listens for TLS too, on a port of its own, and asks for a client certificate.
     pub(crate) tls: bool,
+    /// Whose certificates it has; `None`: an authority of its own.
+    pub(crate) authority: Option<Arc<Authority>>,
     /// Lines of its configuration file, such as `user iceway on >secret ~iceway:* …` or `requirepass secret`.
     pub(crate) lines: Vec<String>,
 }
@@ -59,7 +61,8 @@ impl Redis {
 
     fn prepare(port: u16, options: &Options) -> Self {
         let directory = Scratch::new("redis");
-        let authority = options.tls.then(|| Arc::new(Authority::new()));
+        let authority =
+            options.tls.then(|| options.authority.clone().unwrap_or_else(|| Arc::new(Authority::new())));
         let tls_port = authority.is_some().then(ports::free_port);
         let mut lines = vec![
             format!("port {port}"),
@@ -119,9 +122,18 @@ impl Redis {
         format!("redis://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
+    /// Its port for TLS; only with [`Options::tls`].
+    pub(crate) fn tls_port(&self) -> u16 {
+        self.tls_port.expect("started with TLS")
+    }
+
+    pub(super) fn try_tls_port(&self) -> Option<u16> {
+        self.tls_port
+    }
+
     /// `rediss://…`; only with [`Options::tls`].
     pub(crate) fn tls_url(&self) -> String {
-        format!("rediss://127.0.0.1:{}", self.tls_port.expect("started with TLS"))
+        format!("rediss://127.0.0.1:{}", self.tls_port())
     }
 
     /// Whose certificates it takes; only with [`Options::tls`].

@@ -357,6 +357,19 @@ impl Rules {
         })
     }
 
+    /// Those of the listener alone.
+    #[cfg(test)]
+    pub(in crate::api) fn of_listener(http: config::Http, has_certificate: bool) -> Self {
+        Self {
+            http,
+            has_certificate,
+            client_verifier: None,
+            api: config::Api::default(),
+            certificates: Vec::new(),
+            tokens: None,
+        }
+    }
+
     /// The first configured principal whose name is in the certificate.
     fn principal(&self, names: &[Box<str>]) -> Option<(&str, &Scopes)> {
         let mut configured = self.certificates.iter();

@@ -43,6 +43,9 @@ pub(super) struct Jwks {
     counters: Arc<ApiCounters>,
     failures: Seldom,
     start: Instant,
+    /// By how many seconds a test is ahead of the clock.
+    #[cfg(test)]
+    ahead: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -79,6 +82,8 @@ impl Jwks {
             counters,
             failures: Seldom::new(Duration::from_secs(60)),
             start: Instant::now(),
+            #[cfg(test)]
+            ahead: AtomicU64::new(0),
         }))
     }
 
@@ -89,28 +94,27 @@ impl Jwks {
         let keys = self.current().await?;
         let Some(id) = id.filter(|id| !keys.has(id)) else { return Ok(keys) };
         let was_fetched_for_this = self.attempts.load(Ordering::Acquire) != seen;
-        if was_fetched_for_this || !self.may_look_for(id, Instant::now()) {
+        if was_fetched_for_this || !self.may_look_for(id, self.now()) {
             return Ok(keys);
         }
         self.fetch(seen).await;
-        let keys =
-            self.schedule(|schedule| schedule.keys(Instant::now())).ok_or(Unavailable(UNKNOWN_PERIOD))?;
+        let keys = self.schedule(|schedule| schedule.keys(self.now())).ok_or(Unavailable(UNKNOWN_PERIOD))?;
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.has(id) {
             unknown.ids.clear();
         } else {
-            unknown.ids.insert(id.into(), Instant::now() + UNKNOWN_TIME);
+            unknown.ids.insert(id.into(), self.now() + UNKNOWN_TIME);
         }
         Ok(keys)
     }
 
     /// Counts up whenever the keys may be others: what was proved by earlier ones is to be proved anew.
     pub(super) fn generation(&self) -> u64 {
-        self.schedule(|schedule| schedule.generation(Instant::now()))
+        self.schedule(|schedule| schedule.generation(self.now()))
     }
 
     async fn current(self: &Arc<Self>) -> Result<Arc<KeySet>, Unavailable> {
-        let now = Instant::now();
+        let now = self.now();
         match self.schedule(|schedule| schedule.plan(now)) {
             Plan::Use(keys) => return Ok(keys),
             Plan::Renew(keys) => {
@@ -121,7 +125,7 @@ impl Jwks {
             Plan::Fetch => {}
         }
         self.fetch(self.attempts.load(Ordering::Acquire)).await;
-        let now = Instant::now();
+        let now = self.now();
         self.schedule(|schedule| schedule.keys(now).ok_or_else(|| Unavailable(schedule.wait(now))))
     }
 
@@ -145,7 +149,7 @@ impl Jwks {
             return;
         }
         let fetched = self.source.fetch().await;
-        let now = Instant::now();
+        let now = self.now();
         match fetched {
             Ok(fetched) => {
                 self.counters.jwks(JwksRefresh::Success);
@@ -163,6 +167,13 @@ impl Jwks {
         self.attempts.fetch_add(1, Ordering::AcqRel);
     }
 
+    fn now(&self) -> Instant {
+        let now = Instant::now();
+        #[cfg(test)]
+        let now = now + Duration::from_secs(self.ahead.load(Ordering::Relaxed));
+        now
+    }
+
     fn may_look_for(&self, id: &str, now: Instant) -> bool {
         let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known_to_be_unknown = unknown.ids.get(id).is_some_and(|until| *until > now);
@@ -177,3 +188,6 @@ impl Jwks {
         act(&mut self.schedule.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+mod tests;

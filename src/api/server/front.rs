@@ -216,3 +216,63 @@ const fn is_private(group: RouteGroup) -> bool {
         RouteGroup::Health | RouteGroup::Metrics | RouteGroup::Other => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Http;
+
+    use super::*;
+
+    /// Whether `GET path` comes through: from this address, over TLS or not, under this rule, on a node with or without
+    /// a certificate.
+    fn passes(path: &str, peer: &str, header: Option<&str>, http: &Http, has_certificate: bool) -> bool {
+        let rules = Rules::of_listener(http.clone(), has_certificate);
+        let mut request = Request::get(path);
+        if let Some((name, value)) = header.and_then(|header| header.split_once(": ")) {
+            request = request.header(name, value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let link = Link { peer: peer.parse().unwrap(), is_tls: false, certificate: None };
+        let exchange = exchange(&parts.headers, &link, HeaderValue::from_static("id"), &rules);
+        refuse(&parts, &link, &exchange.unwrap(), &rules).is_none()
+    }
+
+    const NODES: &str = "/v1/nodes";
+    const FAR: &str = "192.0.2.1";
+
+    #[test]
+    fn clear_text_is_refused_from_beyond_this_machine_where_there_is_a_certificate() {
+        let http = Http::default();
+        assert!(!passes(NODES, FAR, None, &http, true));
+        assert!(passes(NODES, FAR, None, &http, false));
+        assert!(passes(NODES, "127.0.0.1", None, &http, true));
+        assert!(passes(NODES, "::1", None, &http, true));
+        for path in ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"] {
+            assert!(passes(path, FAR, None, &http, true), "{path}");
+        }
+        assert!(!passes("/?service=turn&key=x", FAR, None, &http, true));
+        assert!(!passes("/metrics", FAR, Some("authorization: Bearer x"), &http, true));
+        assert!(!passes("/metrics", FAR, Some("x-api-key: x"), &http, true));
+    }
+
+    #[test]
+    fn the_rule_can_be_stricter_or_none() {
+        let never = Http { require_https: RequireHttps::Never, ..Http::default() };
+        assert!(passes(NODES, FAR, None, &never, true));
+        let always = Http { require_https: RequireHttps::Always, ..Http::default() };
+        assert!(!passes(NODES, "127.0.0.1", None, &always, false));
+    }
+
+    #[test]
+    fn a_trusted_proxy_says_how_its_client_came() {
+        let trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+        let http = Http { trusted_proxies: trusted_proxies.clone(), ..Http::default() };
+        assert!(passes(NODES, FAR, Some("x-forwarded-proto: https"), &http, true));
+        assert!(!passes(NODES, FAR, Some("x-forwarded-proto: http"), &http, true));
+        assert!(passes(NODES, FAR, None, &http, true));
+        assert!(!passes(NODES, "203.0.113.1", Some("x-forwarded-proto: https"), &http, true));
+        let always = Http { require_https: RequireHttps::Always, trusted_proxies, ..Http::default() };
+        assert!(!passes(NODES, FAR, None, &always, true));
+        assert!(passes(NODES, FAR, Some("forwarded: for=198.51.100.1;proto=https"), &always, true));
+    }
+}

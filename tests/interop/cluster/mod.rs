@@ -6,3 +6,4 @@ mod quotas;
 mod redis_trouble;
 mod revocation;
 mod secrets;
+mod shared;

@@ -238,7 +238,12 @@ pub(crate) fn time_limited_credential(user: &str) -> (String, String) {
 
 /// The password that belongs to a time-limited username, worked out without the code under test.
 pub(crate) fn time_limited_password(username: &str) -> String {
-    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(SECRET.as_bytes()).unwrap();
+    password_by(SECRET, username)
+}
+
+/// The same by another secret.
+pub(crate) fn password_by(secret: &str, username: &str) -> String {
+    let mut mac = Hmac::<sha1::Sha1>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(username.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
