@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iceway::cluster::{Ask, Rate, Row, Table, UsageOf, UsageQuery, Version};
+use iceway::cluster::{Ask, NodeState, Rate, Row, Table, UsageOf, UsageQuery, Version};
 
 use crate::{
     exercise::{record, today},
@@ -76,6 +76,12 @@ fn a_redis_that_is_killed_and_comes_back_empty_is_told_everything_again() {
             until(|| node.relay.quotas.share.load(Ordering::Relaxed) == 3, || "no share".to_owned()).await;
             nobody_waits(node).await;
         }
+        // A node goes on telling clients of itself, with what it does now.
+        *nodes[1].relay.is_draining.lock().unwrap() = true;
+        nodes[1].cluster.announce();
+        let own = || nodes[1].cluster.nodes().list[0].clone();
+        until(|| own().state == NodeState::Draining, || format!("{:?}", own())).await;
+        assert!(own().told + 5000 > unix_seconds() * 1000, "{:?}", own());
         // What happens meanwhile is in effect here at once, and everywhere afterwards.
         let revoked = nodes[1].cluster.revoke(revocation("meanwhile", "bob")).await.unwrap();
         assert!(revoked.nodes.iter().any(|(node, cut)| node == "b" && cut.is_ok()), "{:?}", revoked.nodes);

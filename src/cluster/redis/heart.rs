@@ -79,6 +79,17 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
     }
 }
 
+/// Keeps what this node says about itself fresh while there is no connection; it goes on choosing itself. Never ends.
+pub(super) async fn keep_own(shared: &Shared) {
+    loop {
+        tokio::select! {
+            () = sleep(HEARTBEAT) => {}
+            () = shared.announce_own.notified() => {}
+        }
+        shared.registry.set_own(own(shared).await);
+    }
+}
+
 /// All is well if the bus brought back what was sent, and rows can be exchanged.
 async fn judge(shared: &Shared, began: Instant) {
     if !shared.is_proved(PROOF_MAX) {

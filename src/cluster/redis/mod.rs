@@ -41,8 +41,10 @@ mod health;
 mod heart;
 mod keys;
 mod looks;
+mod progress;
 mod quotas;
 mod registry;
+mod row;
 mod rows;
 mod scripts;
 mod seal;
@@ -142,6 +144,7 @@ impl Redis {
             epoch: Mutex::default(),
             rows_fault: Mutex::default(),
             announce: Notify::new(),
+            announce_own: Notify::new(),
             proved: Mutex::default(),
             proved_wake: Notify::new(),
             closing: watch::Sender::new(false),
@@ -188,6 +191,7 @@ impl Peers for Redis {
     }
 
     fn announce(&self) {
+        self.shared.announce_own.notify_one();
         self.shared.announce.notify_one();
     }
 

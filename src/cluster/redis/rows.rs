@@ -1,8 +1,8 @@
 //! Rows in Redis: written as they change, compared when Redis or this node may have missed some.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError, atomic::Ordering},
+    collections::HashMap,
+    sync::{MutexGuard, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,9 +15,11 @@ use super::{
     counters::Counters,
     frame::Message,
     keys::{self, CHECK, ROWS_LEASE},
+    progress::Progress,
+    row::{Sealed, epoch_place, open, seal},
     scripts::{EXPIRE_ROWS, REMOVE_FORGED, WRITE_ROWS},
-    seal::{OpenError, place},
-    shared::{Shared, jitter},
+    seal::OpenError,
+    shared::{Shared, jitter, lock},
 };
 use crate::cluster::{Row, Table, Version, clock::unix_seconds};
 
@@ -31,8 +33,6 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: usize = 1000;
 /// Clocks differ: what is over for one node may not be for another yet.
 const EXPIRE_LATE_SECONDS: u64 = 120;
-/// Writes that may be known out of order.
-const AHEAD_MAX: usize = 1024;
 /// More in Redis than on a node: there tombstones of many nodes meet.
 const ROWS_FACTOR: usize = 3;
 
@@ -51,50 +51,6 @@ pub(super) enum RowsError {
     Random,
 }
 
-/// Which writes of rows this node knows of.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    up_to: u64,
-    /// Writes after a gap: from, to.
-    ahead: BTreeMap<u64, u64>,
-    /// What Redis counted when a gap was first seen.
-    behind_since: Option<u64>,
-}
-
-impl Progress {
-    /// Writes `from` (excluded) to `to` are known.
-    fn note(&mut self, from: u64, to: u64) {
-        if self.ahead.len() < AHEAD_MAX {
-            self.ahead.insert(from, to);
-        }
-        while let Some((from, to)) = self.ahead.pop_first() {
-            if from > self.up_to {
-                self.ahead.insert(from, to);
-                break;
-            }
-            self.up_to = self.up_to.max(to);
-        }
-    }
-
-    fn reset(&mut self, up_to: u64) {
-        *self = Self { up_to, ..Self::default() };
-    }
-
-    /// Whether rows must be compared, Redis having counted `counted` writes: writes were lost there, or were not heard of
-    /// here at two looks in a row.
-    fn is_behind(&mut self, counted: u64) -> bool {
-        if counted == self.up_to {
-            self.behind_since = None;
-            return false;
-        }
-        if counted < self.up_to {
-            return true;
-        }
-        let before = self.behind_since.replace(counted);
-        before.is_some_and(|before| before > self.up_to)
-    }
-}
-
 /// Notes rows that another node wrote. One that wrote many at once tells their number alone: then they are read.
 pub(super) fn heard(shared: &Shared, written: u64, sequence: u64) {
     let mut progress = progress(shared);
@@ -106,8 +62,8 @@ pub(super) fn heard(shared: &Shared, written: u64, sequence: u64) {
     }
 }
 
-fn progress(shared: &Shared) -> std::sync::MutexGuard<'_, Progress> {
-    shared.progress.lock().unwrap_or_else(PoisonError::into_inner)
+fn progress(shared: &Shared) -> MutexGuard<'_, Progress> {
+    lock(&shared.progress)
 }
 
 /// Exchanges rows for as long as the connection lasts. Answers why it can't go on.
@@ -138,11 +94,11 @@ pub(super) async fn exchange(shared: &Shared, commands: &Commands) -> String {
         if let Err(error) = done.await {
             shared.compare.store(true, Ordering::Relaxed);
             shared.degraded(&error.to_string());
-            *super::shared::lock(&shared.rows_fault) = Some(error.to_string());
+            *lock(&shared.rows_fault) = Some(error.to_string());
             tokio::time::sleep(jitter(Duration::from_secs(4))).await;
             continue;
         }
-        *super::shared::lock(&shared.rows_fault) = None;
+        *lock(&shared.rows_fault) = None;
         if shared.compare.load(Ordering::Relaxed) {
             continue;
         }
@@ -202,7 +158,7 @@ async fn write(shared: &Shared, commands: &Commands, rows: &[Row]) -> Result<(u6
         })
         .await?;
     let (written, sequence, epoch): (u64, u64, Vec<u8>) = value(answer)?;
-    *super::shared::lock(&shared.epoch) = Some(epoch);
+    *lock(&shared.epoch) = Some(epoch);
     progress(shared).note(sequence.saturating_sub(written), sequence);
     Ok((written, sequence))
 }
@@ -309,7 +265,7 @@ async fn pull(
 /// Compares the epoch and the number of writes.
 async fn check(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
     let (epoch, sequence) = state(commands).await?;
-    let is_same = epoch.is_some() && *super::shared::lock(&shared.epoch) == epoch;
+    let is_same = epoch.is_some() && *lock(&shared.epoch) == epoch;
     if !is_same || progress(shared).is_behind(sequence) {
         tracing::info!("Rows in Redis have changed unheard or were lost there; they are compared.");
         shared.compare.store(true, Ordering::Relaxed);
@@ -347,103 +303,4 @@ async fn remove_forged(commands: &Commands, table: Table, id: &str, raw: &[u8]) 
         })
         .await?;
     Ok(())
-}
-
-struct Sealed {
-    version: String,
-    expires: String,
-    value: Vec<u8>,
-}
-
-/// The version so that texts are ordered as versions are.
-fn show_version(version: &Version) -> String {
-    format!("{:020}.{}", version.millis, version.node)
-}
-
-fn epoch_place() -> Vec<u8> {
-    place(&[b"epoch"])
-}
-
-fn row_place(table: Table, id: &str, version: &str, expires: &str) -> Vec<u8> {
-    let table = keys::table(table);
-    place(&[b"row", table.as_bytes(), id.as_bytes(), version.as_bytes(), expires.as_bytes()])
-}
-
-fn seal(shared: &Shared, row: &Row) -> Option<Sealed> {
-    let version = show_version(&row.version);
-    let expires = row.expires.unwrap_or(0).to_string();
-    // A byte tells a removed row from one with an empty value.
-    let mut plain = zeroize::Zeroizing::new(vec![u8::from(row.value.is_some())]);
-    plain.extend_from_slice(row.value.as_deref().unwrap_or_default().as_bytes());
-    let value = shared.sealer.seal(&row_place(row.table, &row.id, &version, &expires), &plain)?;
-    Some(Sealed { version, expires, value })
-}
-
-/// The row, and whether it was sealed with the key that seals now.
-fn open(shared: &Shared, table: Table, id: &str, raw: &[u8]) -> Option<(Row, bool)> {
-    let mut parts = raw.splitn(3, |&byte| byte == b'|');
-    let version = std::str::from_utf8(parts.next()?).ok()?;
-    let expires = std::str::from_utf8(parts.next()?).ok()?;
-    let sealed = parts.next()?;
-    let plain = shared.sealer.open(&row_place(table, id, version, expires), sealed).ok()?;
-    let (millis, node) = version.split_once('.')?;
-    let (&is_there, text) = plain.split_first()?;
-    let value = if is_there == 1 { Some(std::str::from_utf8(text).ok()?.to_owned()) } else { None };
-    let row = Row {
-        table,
-        id: id.to_owned(),
-        version: Version { millis: millis.parse().ok()?, node: node.to_owned() },
-        value,
-        expires: expires.parse().ok().filter(|&expires| expires != 0),
-    };
-    Some((row, shared.sealer.is_fresh(sealed)))
-}
-
-/// Keeps a [`Progress`].
-pub(super) type ProgressCell = Mutex<Progress>;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn writes_heard_out_of_order_are_all_known_at_the_end() {
-        let mut progress = Progress::default();
-        progress.reset(10);
-        progress.note(12, 15);
-        progress.note(11, 12);
-        assert_eq!(progress.up_to, 10);
-        progress.note(10, 11);
-        assert_eq!(progress.up_to, 15);
-        assert!(progress.ahead.is_empty());
-    }
-
-    #[test]
-    fn rows_are_compared_when_a_write_stays_unheard_or_is_lost() {
-        let mut progress = Progress::default();
-        progress.reset(10);
-        assert!(!progress.is_behind(10));
-        assert!(!progress.is_behind(12), "its message may be on the way");
-        assert!(progress.is_behind(12));
-        progress.reset(12);
-        assert!(progress.is_behind(11), "Redis forgot a write");
-    }
-
-    #[test]
-    fn a_message_that_comes_between_two_looks_is_no_loss() {
-        let mut progress = Progress::default();
-        progress.reset(10);
-        assert!(!progress.is_behind(11));
-        progress.note(10, 11);
-        assert!(!progress.is_behind(12), "the first look was at an earlier write");
-    }
-
-    #[test]
-    fn versions_are_ordered_as_texts_too() {
-        let version = |millis, node: &str| Version { millis, node: node.to_owned() };
-        let mut versions =
-            [version(2, "a"), version(10, "a"), version(2, "b"), version(2, "ab"), version(10, "A")];
-        versions.sort();
-        assert!(versions.map(|version| show_version(&version)).is_sorted());
-    }
 }

@@ -68,13 +68,15 @@ pub(super) struct Shared {
     /// The rows here and in Redis may differ.
     pub(super) compare: std::sync::atomic::AtomicBool,
     /// Which writes of rows this node knows of.
-    pub(super) progress: super::rows::ProgressCell,
+    pub(super) progress: Mutex<super::progress::Progress>,
     /// The epoch of the rows in Redis, sealed.
     pub(super) epoch: Mutex<Option<Vec<u8>>>,
     /// Why rows cannot be exchanged.
     pub(super) rows_fault: Mutex<Option<String>>,
     /// How this node does has changed.
     pub(super) announce: Notify,
+    /// The same, whether or not there is a connection.
+    pub(super) announce_own: Notify,
     /// When the bus last brought back what this node sent.
     pub(super) proved: Mutex<Option<Instant>>,
     /// It just did.

@@ -31,6 +31,13 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 
 /// Runs until the node ends.
 pub(super) async fn supervise(shared: Arc<Shared>) {
+    tokio::select! {
+        () = keep_connected(&shared) => {}
+        () = heart::keep_own(&shared) => {}
+    }
+}
+
+async fn keep_connected(shared: &Arc<Shared>) {
     let mut closing = shared.closing.subscribe();
     let sent = Sent::default();
     let mut run_id = String::new();
@@ -44,7 +51,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
                         tracing::info!(server = link.server, "Redis began anew; this node asserts what it knows.");
                     }
                     run_id.clone_from(&link.run_id);
-                    run(&shared, link, &sent).await
+                    run(shared, link, &sent).await
                 }
                 Err(error) => error.to_string(),
             },
@@ -56,7 +63,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
             return;
         }
         shared.degraded(&reason);
-        share(&shared);
+        share(shared);
         if began.elapsed() > GOOD_AFTER {
             wait = WAIT_MIN;
         }
@@ -65,7 +72,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
             () = closed(&mut closing) => return,
         }
         wait = (wait * 2).min(WAIT_MAX);
-        prune(&shared);
+        prune(shared);
     }
 }
 
