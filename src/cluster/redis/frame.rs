@@ -124,8 +124,7 @@ impl Header {
     }
 }
 
-/// The purpose of the key that seals the frames of one run of a node: each has its own, so that random nonces never
-/// come near their limit.
+/// The purpose of the key of one run of a node: each has its own, so that random nonces never come near their limit.
 pub(super) fn purpose(source: &str, incarnation: u64) -> String {
     format!("bus {incarnation:016x} {source}")
 }

@@ -134,7 +134,7 @@ async fn renew(
     with_index: bool,
 ) -> Result<(), RedisError> {
     let plain = serde_json::to_vec(info).unwrap_or_default();
-    let sealed = shared.sealer.seal(&entry_place(&info.id), &plain).unwrap_or_default();
+    let sealed = shared.seal_as_run(&entry_place(&info.id), &plain).unwrap_or_default();
     let mut set = redis::cmd("SET");
     set.arg(keys::node(&info.id)).arg(sealed).arg("PX").arg(NODE_LEASE.as_millis() as u64);
     commands.run(set).await?;
@@ -159,7 +159,7 @@ async fn read_registry(shared: &Shared, commands: &Commands) -> Result<(), Redis
     let entries: Vec<String> = ids.iter().map(|id| keys::node(id)).collect();
     let entries: Vec<Option<Vec<u8>>> = value(commands.run(redis::cmd("MGET").arg(entries).take()).await?)?;
     for (id, entry) in ids.iter().zip(entries) {
-        let Some(plain) = entry.and_then(|entry| shared.sealer.open(&entry_place(id), &entry).ok()) else {
+        let Some(plain) = entry.and_then(|entry| shared.open_of_run(id, &entry_place(id), &entry)) else {
             continue;
         };
         let Ok(info) = serde_json::from_slice::<NodeInfo>(&plain) else { continue };

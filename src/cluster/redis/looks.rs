@@ -9,7 +9,7 @@ use super::{
     connect::value,
     keys,
     scripts::{LIMIT, REMEMBER},
-    seal::place,
+    seal::{Sealer, place},
     shared::{LOOK_MAX, Shared},
 };
 use crate::cluster::{LimitAnswer, Rate, Remembered};
@@ -43,7 +43,7 @@ pub(super) async fn limit(shared: &Shared, name: &str, rate: Rate) -> Option<Lim
 
 /// Keeps a value unless there is one.
 pub(super) async fn remember(shared: &Shared, key: &str, kept: &[u8], ttl: Duration) -> Option<Remembered> {
-    let Entry { commands, key, place, sealed } = entry(shared, key, kept)?;
+    let Entry { commands, key, sealer, place, sealed } = entry(shared, key, kept)?;
     let keys = [key.as_str()];
     let keeping = commands.script(&REMEMBER, &keys, |command| {
         command.arg(&sealed).arg(millis(ttl));
@@ -53,7 +53,7 @@ pub(super) async fn remember(shared: &Shared, key: &str, kept: &[u8], ttl: Durat
         return Some(Remembered::New);
     }
     let there: Vec<u8> = value(answer).ok()?;
-    let plain = shared.sealer.open(&place, &there).ok()?;
+    let plain = sealer.open(&place, &there).ok()?;
     Some(Remembered::Earlier(plain.to_vec()))
 }
 
@@ -68,6 +68,7 @@ pub(super) async fn replace(shared: &Shared, key: &str, kept: &[u8], ttl: Durati
 struct Entry {
     commands: std::sync::Arc<super::commands::Commands>,
     key: String,
+    sealer: Sealer,
     place: Vec<u8>,
     sealed: Vec<u8>,
 }
@@ -78,8 +79,11 @@ fn entry(shared: &Shared, key: &str, kept: &[u8]) -> Option<Entry> {
     }
     let commands = shared.commands()?;
     let place = place(&[b"once", key.as_bytes()]);
-    let sealed = shared.sealer.seal(&place, kept)?;
-    Some(Entry { commands, key: keys::once(&shared.keys.code("once", key)), place, sealed })
+    let code = shared.keys.code("once", key);
+    // A key for each value: there may be thousands a second, for years.
+    let sealer = shared.keys.sealer(&format!("once {key}"));
+    let sealed = sealer.seal(&place, kept)?;
+    Some(Entry { commands, key: keys::once(&code), sealer, place, sealed })
 }
 
 fn millis(ttl: Duration) -> u64 {

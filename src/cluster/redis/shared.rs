@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, oneshot, watch};
+use zeroize::Zeroizing;
 
 use super::{
     commands::Commands,
@@ -51,9 +52,9 @@ pub(super) struct Shared {
     pub(super) health: HealthState,
     pub(super) registry: Registry,
     pub(super) host: OnceLock<Arc<dyn Host>>,
-    /// What seals rows, registry entries, remembered values and usage records.
+    /// What seals rows.
     pub(super) sealer: Sealer,
-    /// What seals the frames of this run of this node.
+    /// What seals the frames of this run of this node, its registry entry and its usage records.
     pub(super) frame_sealer: Sealer,
     /// There while there is a connection.
     pub(super) commands: ArcSwapOption<Commands>,
@@ -112,6 +113,21 @@ impl Shared {
     /// Sends a message to one run of one node.
     pub(super) fn tell(&self, node: &str, incarnation: u64, message: Message) -> bool {
         self.outbox.push(Destination::One(node.to_owned(), incarnation), message)
+    }
+
+    /// Seals something with the key of this run, which stands before it: no key ever seals so much that random nonces
+    /// could meet.
+    pub(super) fn seal_as_run(&self, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
+        let mut sealed = self.own.incarnation.to_be_bytes().to_vec();
+        sealed.extend_from_slice(&self.frame_sealer.seal(place, plain)?);
+        Some(sealed)
+    }
+
+    /// Opens what some run of a node sealed so.
+    pub(super) fn open_of_run(&self, node: &str, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (incarnation, sealed) = sealed.split_first_chunk::<8>()?;
+        let sealer = self.registry.sealer(&self.keys, node, u64::from_be_bytes(*incarnation));
+        sealer.open(place, sealed).ok()
     }
 
     pub(super) fn pending_rows(&self) -> MutexGuard<'_, BTreeMap<(Table, String), Row>> {

@@ -52,7 +52,7 @@ async fn append_batch(shared: &Shared, records: &[UsageRecord]) -> Option<()> {
     let mut sealed = Vec::with_capacity(records.len());
     for record in records {
         let plain = serde_json::to_vec(record).ok()?;
-        sealed.push(shared.sealer.seal(&record_place(&shared.own.id), &plain)?);
+        sealed.push(shared.seal_as_run(&record_place(&shared.own.id), &plain)?);
     }
     let lease = DAY * (shared.options.days + 1);
     let answer = commands.script(&APPEND_USAGE, &names, |command| {
@@ -103,7 +103,7 @@ fn open(shared: &Shared, fields: &[(String, Vec<u8>)]) -> Option<UsageRecord> {
     let field =
         |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice());
     let node = std::str::from_utf8(field("n")?).ok()?;
-    let plain = shared.sealer.open(&record_place(node), field("d")?).ok()?;
+    let plain = shared.open_of_run(node, &record_place(node), field("d")?)?;
     serde_json::from_slice(&plain).ok().filter(|record: &UsageRecord| record.node == node)
 }
 
