@@ -157,6 +157,20 @@ fn a_reader_that_goes_away_is_no_fault() {
 }
 
 #[test]
+fn verifying_tells_what_a_username_claims() {
+    let username = "9999999999:bob~1~default~1700000000~desk~gold~s";
+    // Made like the one of the expired credential below.
+    let password = "JPOW72++rd89nTCvJNXsC1zJNfw=";
+    let arguments = ["credentials", "verify", "--username", username, "--password", password];
+
+    let (code, out, _) = with_secret(&arguments);
+
+    assert_eq!(code, 0, "{out}");
+    assert!(out.contains("for user \"bob\", made with secret default, issued 2023-11-14"), "{out}");
+    assert!(out.contains("label \"desk\", quota class \"gold\", expiry strict."), "{out}");
+}
+
+#[test]
 fn a_minted_credential_verifies() {
     let (code, out, _) = with_secret(&["credentials", "mint", "--user", "alice", "--ttl", "30m", "--json"]);
     assert_eq!(code, 0);

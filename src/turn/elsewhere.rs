@@ -60,19 +60,20 @@ impl Elsewhere {
     }
 
     pub(super) fn set_total(&mut self, node: &str, count: u32) {
-        let Some(node) = self.node(node) else { return };
-        let before = std::mem::replace(&mut node.total, count);
+        let Some(found) = self.node(node) else { return };
+        let before = std::mem::replace(&mut found.total, count);
         self.total = self.total.saturating_sub(before).saturating_add(count);
+        self.drop_if_empty(node);
     }
 
     pub(super) fn set(&mut self, node: &str, user: &str, count: u32) {
         let (is_full, known) = (self.counts >= USERS_MAX, self.users.get_key_value(user));
         let name: Arc<str> = known.map_or_else(|| user.into(), |(name, _)| Arc::clone(name));
-        let Some(node) = self.node(node) else { return };
-        let before = match node.users.entry(Arc::clone(&name)) {
+        let Some(found) = self.node(node) else { return };
+        let before = match found.users.entry(Arc::clone(&name)) {
             Entry::Occupied(entry) if count == 0 => Some(entry.remove()),
             Entry::Occupied(mut entry) => Some(entry.insert(count)),
-            Entry::Vacant(_) if count == 0 || is_full => return,
+            Entry::Vacant(_) if count == 0 || is_full => return self.drop_if_empty(node),
             Entry::Vacant(entry) => {
                 entry.insert(count);
                 None
@@ -84,6 +85,14 @@ impl Elsewhere {
             (Some(_), _) => {}
         }
         change_sum(&mut self.users, name, before.unwrap_or(0), count);
+        self.drop_if_empty(node);
+    }
+
+    /// A node that holds nothing takes no place: names of nodes may change with every start.
+    fn drop_if_empty(&mut self, node: &str) {
+        if self.nodes.get(node).is_some_and(|node| node.total == 0 && node.users.is_empty()) {
+            self.nodes.remove(node);
+        }
     }
 
     pub(super) fn forget(&mut self, node: &str) {
@@ -168,6 +177,13 @@ mod tests {
 
         elsewhere.forget("b");
         assert_eq!((elsewhere.users.len(), elsewhere.nodes.len(), elsewhere.counts), (0, 0, 0));
+
+        elsewhere.set_total("a", 1);
+        elsewhere.set("b", "bob", 1);
+        elsewhere.set_total("a", 0);
+        elsewhere.set("b", "bob", 0);
+        elsewhere.set("c", "bob", 0);
+        assert_eq!(elsewhere.nodes.len(), 0, "a node that holds nothing takes no place");
     }
 
     #[test]
