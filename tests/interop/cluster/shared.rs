@@ -1,6 +1,6 @@
 //! What three nodes count and keep together: usage, rates, answers that may be repeated, and coturn's own users.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -60,10 +60,12 @@ fn a_users_credentials_are_counted_over_all_nodes() {
     let ask = |at: usize, user: &str| {
         cluster.nodes[at % 3].post("/v1/turn/credentials", &json!({ "user": user, "ttl": 600 }))
     };
+    let begin = Instant::now();
     let answers: Vec<_> = (0..3 * RATE).map(|at| ask(at, "ann")).collect();
     let issued = answers.iter().filter(|answer| answer.status == 201).count();
-    // Each node settles with the others after a tenth of it.
-    assert!((RATE..=RATE + 3 * RATE / 10).contains(&issued), "{issued} of {RATE} a minute");
+    // Each node settles with the others after a tenth of it; and a slow machine is a minute on, in part.
+    let most = RATE + 3 * RATE / 10 + RATE * begin.elapsed().as_secs() as usize / 60 + 1;
+    assert!((RATE..=most).contains(&issued), "{issued} of {RATE} a minute, within {:?}", begin.elapsed());
     let refused = answers.last().unwrap();
     assert_eq!(refused.status, 429, "{refused:?}");
     let seconds: Option<u64> = refused.header("Retry-After").and_then(|seconds| seconds.parse().ok());
