@@ -2,13 +2,19 @@
 //!
 //! Every node holds each name to the whole rate by itself and settles with the counter that all share for a tenth of
 //! the rate at a time, while the request goes on. Once the shared counter refuses, the node has used that tenth ahead of
-//! time and takes nothing more for this name until it is granted. So a request waits for the shared counter only where
-//! the limit is reached, a name that is seldom used never costs a round trip, and all nodes together let at most a
-//! tenth of the rate through too much for each node.
+//! time and takes nothing more for this name until it is granted. Where requests come faster than it answers, they wait
+//! for it once a second tenth is used. So a request waits for the shared counter only in a burst or where the limit is
+//! reached, a name that is seldom used never costs a round trip, and all nodes together let at most two tenths of the
+//! rate through too much for each node.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::timeout,
 };
 
 use super::recent::Recent;
@@ -33,10 +39,12 @@ struct Usage {
     /// When the whole rate may be used at once again (GCRA).
     full_at: Instant,
     last: Instant,
-    /// Uses not settled yet.
+    /// Uses not settled yet, those that are being settled among them.
     unsettled: u32,
     /// Somebody settles just now.
     is_settling: bool,
+    /// Told when that is done.
+    settled: Arc<Notify>,
     /// The shared counter refused what was used already: nothing more before this instant, and not before it grants.
     owed_until: Option<Instant>,
 }
@@ -57,6 +65,8 @@ enum Step {
     Report(Verdict),
     /// What is owed must be granted first.
     Settle,
+    /// As much as may be ahead of the shared counter is: its answer comes first.
+    Wait,
 }
 
 impl std::fmt::Debug for Rates {
@@ -74,10 +84,10 @@ impl Rates {
     pub(super) async fn count(&self, name: &str, quota: u32, window: Duration) -> Verdict {
         let rate = Rate { count: quota, per: window, burst: quota };
         let is_alone = self.cluster.health() == Health::Alone;
-        let mut step = self.with(|names| names.step(name, rate, is_alone, Instant::now()));
+        let mut step = self.step(name, rate, is_alone).await;
         if step == Step::Settle {
             self.settle(name, rate).await;
-            step = self.with(|names| names.step(name, rate, is_alone, Instant::now()));
+            step = self.step(name, rate, is_alone).await;
         }
         match step {
             Step::Done(verdict) => verdict,
@@ -87,13 +97,30 @@ impl Rates {
                 verdict
             }
             // Granted and used up by others at once.
-            Step::Settle => refused(SETTLING),
+            Step::Settle | Step::Wait => refused(SETTLING),
+        }
+    }
+
+    /// One step, after what must be waited for.
+    async fn step(&self, name: &str, rate: Rate, is_alone: bool) -> Step {
+        let deadline = tokio::time::Instant::now() + SETTLING;
+        loop {
+            let (step, settled) = self.with(|names| {
+                let step = names.step(name, rate, is_alone, Instant::now());
+                let settled = (step == Step::Wait).then(|| names.settled_next(name)).flatten();
+                (step, settled)
+            });
+            let Some(settled) = settled else { return step };
+            let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+            if timeout(left, settled).await.is_err() {
+                return step;
+            }
         }
     }
 
     async fn settle(&self, name: &str, rate: Rate) {
         let answer = self.cluster.limit(&format!("api-{name}"), parts(rate)).await;
-        self.with(|names| names.settled(name, answer, Instant::now()));
+        self.with(|names| names.settled(name, rate, answer, Instant::now()));
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Recent<Box<str>, Usage>) -> T) -> T {
@@ -119,8 +146,7 @@ fn refused(retry_after: Duration) -> Verdict {
 impl Recent<Box<str>, Usage> {
     fn step(&mut self, name: &str, rate: Rate, is_alone: bool, now: Instant) -> Step {
         if self.get(name).is_none() {
-            let fresh = Usage { full_at: now, last: now, unsettled: 0, is_settling: false, owed_until: None };
-            self.insert(name.into(), fresh);
+            self.insert(name.into(), Usage::new(now));
         }
         match self.get(name) {
             Some(usage) => usage.step(rate, is_alone, now),
@@ -128,14 +154,28 @@ impl Recent<Box<str>, Usage> {
         }
     }
 
-    fn settled(&mut self, name: &str, answer: LimitAnswer, now: Instant) {
+    /// Ends when what is being settled now is.
+    fn settled_next(&mut self, name: &str) -> Option<OwnedNotified> {
+        self.get(name).map(|usage| Arc::clone(&usage.settled).notified_owned())
+    }
+
+    fn settled(&mut self, name: &str, rate: Rate, answer: LimitAnswer, now: Instant) {
         let Some(usage) = self.get(name) else { return };
+        if usage.owed_until.is_none() {
+            usage.unsettled = usage.unsettled.saturating_sub(part(rate));
+        }
         usage.is_settling = false;
+        usage.settled.notify_waiters();
         usage.owed_until = (!answer.is_admitted).then(|| now + answer.retry_after.max(SETTLING));
     }
 }
 
 impl Usage {
+    fn new(now: Instant) -> Self {
+        let settled = Arc::new(Notify::new());
+        Self { full_at: now, last: now, unsettled: 0, is_settling: false, settled, owed_until: None }
+    }
+
     fn step(&mut self, rate: Rate, is_alone: bool, now: Instant) -> Step {
         if let Some(until) = self.owed_until.filter(|_| !is_alone) {
             if until > now {
@@ -146,6 +186,9 @@ impl Usage {
             }
             self.is_settling = true;
             return Step::Settle;
+        }
+        if self.is_settling && !is_alone && self.unsettled >= 2 * part(rate) {
+            return Step::Wait;
         }
         let verdict = self.count(rate, now);
         if !verdict.is_admitted || is_alone {
@@ -160,7 +203,6 @@ impl Usage {
         if self.unsettled < part(rate) || self.is_settling {
             return Step::Done(verdict);
         }
-        self.unsettled -= part(rate);
         self.is_settling = true;
         Step::Report(verdict)
     }
@@ -215,7 +257,7 @@ mod tests {
         for _ in 0..30 {
             if matches!(names.step("a", RATE, false, now), Step::Report(_)) {
                 reports += 1;
-                names.settled("a", answer(true), now);
+                names.settled("a", RATE, answer(true), now);
             }
         }
         assert_eq!(reports, 10);
@@ -241,13 +283,36 @@ mod tests {
             assert!(matches!(names.step("a", RATE, false, now), Step::Done(_)));
         }
         assert!(matches!(names.step("a", RATE, false, now), Step::Report(_)));
-        names.settled("a", answer(false), now);
+        names.settled("a", RATE, answer(false), now);
         assert_eq!(names.step("a", RATE, false, now), Step::Done(refused(Duration::from_secs(6))));
         let later = now + Duration::from_secs(6);
         assert_eq!(names.step("a", RATE, false, later), Step::Settle);
         assert_eq!(names.step("a", RATE, false, later), Step::Done(refused(SETTLING)));
-        names.settled("a", answer(true), later);
+        names.settled("a", RATE, answer(true), later);
         assert!(matches!(names.step("a", RATE, false, later), Step::Done(Verdict { is_admitted: true, .. })));
+    }
+
+    #[test]
+    fn a_burst_waits_for_the_shared_counter_once_two_parts_are_ahead() {
+        let (mut names, now) = (table(), Instant::now());
+        let steps: Vec<Step> = (0..7).map(|_| names.step("a", RATE, false, now)).collect();
+        let admitted = steps.iter().filter(|step| matches!(step, Step::Done(_) | Step::Report(_))).count();
+        assert_eq!((admitted, steps[6]), (6, Step::Wait));
+        names.settled("a", RATE, answer(true), now);
+        assert!(matches!(names.step("a", RATE, false, now), Step::Report(_)));
+        names.settled("a", RATE, answer(false), now);
+        assert_eq!(names.step("a", RATE, false, now), Step::Done(refused(Duration::from_secs(6))));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_that_it_is_settled() {
+        let (mut names, now) = (table(), Instant::now());
+        for _ in 0..6 {
+            names.step("a", RATE, false, now);
+        }
+        let waiting = names.settled_next("a").unwrap();
+        names.settled("a", RATE, answer(true), now);
+        waiting.await;
     }
 
     /// Several nodes and one shared counter, all as busy as they can be.
@@ -256,8 +321,7 @@ mod tests {
         const NODES: usize = 5;
         let start = Instant::now();
         let mut nodes: Vec<_> = (0..NODES).map(|_| table()).collect();
-        let mut shared =
-            Usage { full_at: start, last: start, unsettled: 0, is_settling: false, owed_until: None };
+        let mut shared = Usage::new(start);
         let mut admitted = 0;
         let minutes = 10;
         for tick in 0..minutes * 600 {
@@ -274,7 +338,7 @@ mod tests {
                         remaining: 0,
                         retry_after: if verdict.is_admitted { Duration::ZERO } else { verdict.reset },
                     };
-                    names.settled("a", answer, now);
+                    names.settled("a", RATE, answer, now);
                     if step != Step::Settle {
                         break;
                     }
