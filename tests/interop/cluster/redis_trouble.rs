@@ -59,6 +59,32 @@ fn a_read_only_redis_loses_no_packet() {
     scene.recovers();
 }
 
+#[test]
+fn a_node_started_without_redis_works_with_what_its_file_has() {
+    let mut cluster = Cluster::start();
+    let [kept, revoked] = ["ann", "bob"].map(|user| cluster.issue(0, json!({ "user": user, "ttl": 3600 })));
+    // From now on credentials are made with a secret that is in no configuration.
+    cluster.nodes[0].post("/v1/turn/secrets/rotate", &json!({})).expect(200);
+    let rotated = cluster.issue(0, json!({ "user": "ann", "ttl": 3600 }));
+    cluster.nodes[0].post("/v1/turn/revocations", &json!({ "user": "bob" })).expect(201);
+    until("the third node has the secret", NOTICED, || rotated.client(&cluster.nodes[2]).allocate().is_ok());
+
+    cluster.redis.kill();
+    cluster.nodes[2].kill();
+    cluster.nodes[2].restart();
+    let node = &cluster.nodes[2];
+    assert_eq!(node.get("/readyz").expect(200).json()["status"], "degraded");
+    kept.allocates_at(node);
+    rotated.allocates_at(node);
+    assert_eq!(revoked.client(node).allocate(), Err(401));
+    let issued = cluster.issue(2, json!({ "user": "carol", "ttl": 600 }));
+    for node in &cluster.nodes {
+        issued.allocates_at(node);
+    }
+    cluster.redis.restart();
+    cluster.wait_until_connected(true, RECOVERED);
+}
+
 /// A cluster with media through every node.
 struct Scene {
     cluster: Cluster,

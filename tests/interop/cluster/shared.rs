@@ -63,8 +63,8 @@ fn a_users_credentials_are_counted_over_all_nodes() {
     let begin = Instant::now();
     let answers: Vec<_> = (0..3 * RATE).map(|at| ask(at, "ann")).collect();
     let issued = answers.iter().filter(|answer| answer.status == 201).count();
-    // Each node settles with the others after a tenth of it; and a slow machine is a minute on, in part.
-    let most = RATE + 3 * RATE / 10 + RATE * begin.elapsed().as_secs() as usize / 60 + 1;
+    // Each node may be two tenths ahead of the others; and on a slow machine a part of the minute is over.
+    let most = RATE + 3 * RATE / 5 + RATE * begin.elapsed().as_secs() as usize / 60 + 1;
     assert!((RATE..=most).contains(&issued), "{issued} of {RATE} a minute, within {:?}", begin.elapsed());
     let refused = answers.last().unwrap();
     assert_eq!(refused.status, 429, "{refused:?}");
