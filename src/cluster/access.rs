@@ -3,7 +3,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Names an API key; not secret.
 pub type ApiKeyId = String;
@@ -62,8 +62,10 @@ pub struct ApiKey {
     /// SHA-256 of the whole key text.
     pub sha256: [u8; 32],
     /// What it may be used for.
+    #[serde(deserialize_with = "known_scopes")]
     pub scopes: Scopes,
     /// Where it may be used from; empty is everywhere.
+    #[serde(default)]
     pub networks: Vec<IpNet>,
     /// When it was made: seconds since the Unix epoch.
     pub created: u64,
@@ -74,5 +76,30 @@ pub struct ApiKey {
 impl fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiKey").field("id", &self.id).field("scopes", &self.scopes).finish_non_exhaustive()
+    }
+}
+
+/// A later version may know more scopes; here they allow nothing.
+fn known_scopes<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Scopes, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    let scopes = words.iter().filter_map(|word| Scope::ALL.into_iter().find(|scope| scope.as_str() == word));
+    Ok(Scopes(scopes.collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_of_a_later_version_is_read_as_far_as_it_is_understood() {
+        let hash = [0u8; 32].map(|byte| byte.to_string()).join(",");
+        let text = format!(
+            r#"{{"id":"abcd2345","name":"n","sha256":[{hash}],"scopes":["read","dance"],"created":7,"color":"blue"}}"#
+        );
+        let key: ApiKey = serde_json::from_str(&text).unwrap();
+        assert_eq!(key.scopes.0, [Scope::Read]);
+        assert_eq!((key.networks.len(), key.expires), (0, None));
+        let again: ApiKey = serde_json::from_str(&serde_json::to_string(&key).unwrap()).unwrap();
+        assert_eq!(again, key);
     }
 }

@@ -6,6 +6,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{NodeId, StoreError};
@@ -212,6 +213,17 @@ pub(super) fn place(
     };
     placed.sort_by_key(order);
     placed
+}
+
+/// Whether one of the secrets is these bytes.
+pub(super) fn is_known(config: &Config, placed: &[Placed], bytes: &SecretBytes) -> bool {
+    placed.iter().any(|secret| {
+        let known = match &secret.stored {
+            Some(stored) => stored.bytes(),
+            None => configured_bytes(config, &secret.id),
+        };
+        known.is_some_and(|known| bool::from(known.ct_eq(bytes.expose())))
+    })
 }
 
 fn configured_info(id: &KeyId, state: SecretState) -> SecretInfo {

@@ -171,6 +171,8 @@ async fn coturns_secrets_are_taken_over_and_work_at_once() {
     let states: Vec<SecretState> = added.iter().map(|secret| secret.state).collect();
     assert_eq!(states, [SecretState::Active, SecretState::Next]);
 
+    assert_eq!(node.cluster.import_secrets(text).await.unwrap(), [], "they are known already");
+
     // openssl: printf '1433895918:ninefingers' | openssl dgst -sha1 -hmac northnorth -binary | base64
     let directory = node.cluster.directory();
     let candidates = directory.candidates("1433895918:ninefingers", 1_433_895_000);
