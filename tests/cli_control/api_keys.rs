@@ -85,7 +85,7 @@ fn what_a_key_cannot_be_is_said() {
 #[test]
 fn keys_are_shown_once_and_never_logged() {
     let scratch = Scratch::new();
-    let (mut server, caller) = start(&scratch, &["--log-filter=trace"]);
+    let (server, caller) = start(&scratch, &["--log-filter=trace"]);
     caller.client(server.udp, "bob", None).allocate().unwrap();
     let (guess, _) = new_key("admin");
     assert_eq!(Caller { key: guess.clone(), ..caller.clone() }.ask("GET", "/v1/nodes", None).0, 401);

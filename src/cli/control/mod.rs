@@ -111,7 +111,7 @@ impl Control {
         };
         // A thread that has ended is noticed by whoever watches it.
         drop(begin.send(begun));
-        drop(is_serving.recv());
+        let _served = is_serving.recv();
         self.joint = Some(joint);
     }
 

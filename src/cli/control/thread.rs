@@ -91,7 +91,7 @@ async fn join(cluster: &Cluster, begun: Begun) {
     let Channels { ended, look_ups } = channels;
     cluster.serve(Arc::clone(&joint) as _, quotas as _);
     // Exactly this is waited for.
-    drop(serving.try_send(()));
+    let _told = serving.try_send(());
     tokio::select! {
         ((), ()) = async { tokio::join!(book(cluster, ended), look_ups::answer(&node, cluster, look_ups)) } => {}
         () = reconcile(cluster, &node, &joint) => {}
