@@ -41,7 +41,7 @@ fn scratch_file(name: &str, content: &str) -> PathBuf {
 fn help_lists_the_commands_and_each_flag_on_one_line() {
     let (code, out, err) = run(&["-h"]);
     assert_eq!((code, err.as_str()), (0, ""));
-    for command in ["serve", "check", "credentials", "healthcheck"] {
+    for command in ["serve", "check", "credentials", "api-keys", "healthcheck"] {
         assert!(out.lines().any(|line| line.trim_start().starts_with(command)), "{out}");
     }
     let (_, brief, _) = run(&["serve", "-h"]);

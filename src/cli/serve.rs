@@ -55,6 +55,12 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
     announce(&loaded, &node, http.as_ref(), trial.as_ref())?;
+    if control.cluster().directory().is_empty() {
+        tracing::warn!(
+            "No secret and no users are known yet: nobody can allocate until other nodes tell some, or one is made with \
+             POST /v1/turn/secrets/rotate."
+        );
+    }
     let mut serving = Serving { sources, loaded, trial, node: node.handle(), control, service, log };
     let served = runtime.block_on(serving.until_told_to_end(&mut signals, &fault));
     node.handle().shutdown();

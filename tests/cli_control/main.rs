@@ -17,5 +17,5 @@ mod restart;
 mod scratch;
 mod shared;
 #[path = "../support_redis/mod.rs"]
-#[allow(dead_code, clippy::print_stderr, reason = "shared with the tests of Redis")]
+#[allow(clippy::print_stderr, reason = "shared with the tests of Redis")]
 mod support_redis;
