@@ -301,11 +301,12 @@ impl Cluster {
     pub fn counters(&self) -> ClusterCounters {
         let store = self.inner.state.store.counters();
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let peers = self.inner.peers.counters();
         ClusterCounters {
-            peers: self.inner.peers.counters(),
+            peers,
             usage_pending: of(&store.usage_pending),
-            usage_lost: of(&store.usage_lost),
-            usage_overflowed: of(&store.usage_overflowed),
+            usage_lost: of(&store.usage_lost) + peers.usage_lost,
+            usage_overflowed: of(&store.usage_overflowed) + peers.usage_overflowed,
             store_errors: of(&store.errors),
             store_commits: of(&store.commits),
         }

@@ -18,6 +18,7 @@ const SILENCE: Duration = Duration::from_millis(50);
 /// One client with at most one allocation.
 pub(crate) struct Client {
     socket: UdpSocket,
+    username: String,
     key: IntegrityKey,
     nonce: Vec<u8>,
     transactions: u64,
@@ -50,13 +51,25 @@ pub(crate) type Answer = Result<Vec<u8>, u16>;
 impl Client {
     /// A client of `server`, at a port of its own.
     pub(crate) fn new(server: SocketAddr) -> Self {
+        Self::with(server, USER, PASSWORD)
+    }
+
+    /// A client of `server` with a credential.
+    pub(crate) fn with(server: SocketAddr, username: &str, password: &str) -> Self {
         let ip: IpAddr = server.ip();
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.connect(server).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket2::SockRef::from(&socket).set_recv_buffer_size(4 << 20).unwrap();
-        let key = IntegrityKey::new(&stun::long_term_key_md5(USER, REALM, PASSWORD));
-        Self { socket, key, nonce: Vec::new(), transactions: 0, early: Vec::new() }
+        let key = IntegrityKey::new(&stun::long_term_key_md5(username, REALM, password));
+        Self {
+            socket,
+            username: username.to_owned(),
+            key,
+            nonce: Vec::new(),
+            transactions: 0,
+            early: Vec::new(),
+        }
     }
 
     /// The client's own address.
@@ -172,7 +185,7 @@ impl Client {
             let mut writer = Writer::new(&mut buffer, Class::Request, method, transaction_id).unwrap();
             fill(&mut writer);
             if !self.nonce.is_empty() {
-                writer.attribute(attribute::USERNAME, USER.as_bytes()).unwrap();
+                writer.attribute(attribute::USERNAME, self.username.as_bytes()).unwrap();
                 writer.attribute(attribute::REALM, REALM.as_bytes()).unwrap();
                 writer.attribute(attribute::NONCE, &self.nonce).unwrap();
                 writer.integrity_sha1(&self.key).unwrap();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod client;
+mod control;
 mod node;
 mod pressure;
 mod relaying;

@@ -25,6 +25,11 @@ pub(crate) type Change = fn(&mut Config);
 impl TestNode {
     /// A node that listens on IPv4 and IPv6 loopback, with two shards, and lets loopback be a peer.
     pub(crate) fn start(change: Change) -> Self {
+        Self::start_with(change, |_| ())
+    }
+
+    /// The same, started with something beside its configuration.
+    pub(crate) fn start_with(change: Change, with: impl FnOnce(&mut Start)) -> Self {
         let mut config = Config {
             listen: Listen {
                 udp: vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()],
@@ -49,7 +54,9 @@ impl TestNode {
             ..Config::default()
         };
         change(&mut config);
-        Self { node: Some(Node::start(&config, Start::alone(&config).unwrap()).unwrap()) }
+        let mut start = Start::alone(&config).unwrap();
+        with(&mut start);
+        Self { node: Some(Node::start(&config, start).unwrap()) }
     }
 
     fn node(&self) -> &Node {

@@ -5,9 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::cluster::{Health, clock::unix_millis};
+use crate::{
+    cluster::{Health, clock::unix_millis},
+    telemetry::Seldom,
+};
 
-pub(super) struct HealthState(Mutex<State>);
+/// How often another reason is logged while the others cannot be reached.
+const REASONS_EVERY: Duration = Duration::from_secs(30);
+
+pub(super) struct HealthState {
+    state: Mutex<State>,
+    reasons: Seldom,
+}
 
 struct State {
     /// When it became degraded: by a clock that does not jump, and for people.
@@ -23,7 +32,8 @@ impl HealthState {
     pub(super) fn new() -> Self {
         let degraded = Some((Instant::now(), unix_millis()));
         let reason = "Redis has not been reached yet".to_owned();
-        Self(Mutex::new(State { degraded, reason, total: Duration::ZERO, nodes: 1 }))
+        let state = Mutex::new(State { degraded, reason, total: Duration::ZERO, nodes: 1 });
+        Self { state, reasons: Seldom::new(REASONS_EVERY) }
     }
 
     pub(super) fn get(&self) -> Health {
@@ -57,7 +67,8 @@ impl HealthState {
     /// Says that something is wrong; `nodes` is how many are known.
     pub(super) fn degraded(&self, reason: &str, nodes: u32) {
         let mut state = self.lock();
-        let is_new = state.degraded.is_none() || state.reason != reason;
+        let is_new = state.degraded.is_none();
+        let is_other = state.reason != reason;
         if state.degraded.is_none() {
             // One may have come since the last heartbeat.
             state.nodes = nodes.max(1);
@@ -65,7 +76,9 @@ impl HealthState {
         state.degraded.get_or_insert_with(|| (Instant::now(), unix_millis()));
         reason.clone_into(&mut state.reason);
         drop(state);
-        if is_new {
+        // While it lasts, each attempt may end for another reason.
+        let now = Duration::from_millis(unix_millis());
+        if is_new || is_other && self.reasons.permit(now).is_some() {
             tracing::warn!(reason, "The other nodes cannot be reached; this one goes on with what it knows.");
         }
     }
@@ -83,6 +96,6 @@ impl HealthState {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,6 +27,8 @@ use crate::cluster::{Row, Table, Version, clock::unix_seconds};
 const BATCH: usize = 128;
 /// Rows read with one command.
 const PAGE: usize = 500;
+/// Rows handed over at once: what follows from a table is made anew each time.
+const HANDED_MAX: usize = 10_000;
 /// How often what is over is removed and the lease of the rest renewed.
 const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 /// Rows removed at once.
@@ -232,13 +234,12 @@ async fn pull(
 ) -> Result<HashMap<String, Found>, RowsError> {
     let key = keys::rows(table);
     let mut found = HashMap::new();
+    let mut rows = Vec::new();
     let mut cursor = 0_u64;
     // A table that is being written to can be longer than its bound by a page, not by another table.
     for _ in 0..=(table.rows_max() * ROWS_FACTOR * 2 / PAGE + 1) {
-        let answer =
-            commands.run(redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take()).await?;
-        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = value(answer)?;
-        let mut rows = Vec::new();
+        let command = redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take();
+        let (next, pairs): (u64, Vec<(String, Vec<u8>)>) = value(commands.run(command).await?)?;
         for (id, raw) in pairs {
             let row = open(shared, table, &id, &raw);
             if row.is_none() {
@@ -249,13 +250,14 @@ async fn pull(
             found.insert(id, Found { version, is_fresh, raw: if row.is_some() { Vec::new() } else { raw } });
             rows.extend(row.map(|(row, _)| row));
         }
-        if let Some(host) = shared.host()
-            && !rows.is_empty()
-        {
-            host.take_over(rows).await;
-        }
         cursor = next;
-        if cursor == 0 {
+        let is_last = cursor == 0;
+        if let Some(host) = shared.host()
+            && (is_last || rows.len() >= HANDED_MAX)
+        {
+            host.take_over(std::mem::take(&mut rows)).await;
+        }
+        if is_last {
             break;
         }
     }
