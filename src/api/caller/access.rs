@@ -3,27 +3,20 @@
 use std::{
     borrow::Cow,
     fmt,
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
 use axum::http::request::Parts;
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-};
-use thiserror::Error;
 
 use super::{
-    Caller, Grants, Refusal, intersection,
+    AccessError, Caller, Grants, Refusal, Rules, intersection,
     presented::{Presented, Unclear},
     rates::Rates,
     refusal,
     throttle::Throttle,
-    tokens::{TokenRefusal, Tokens},
+    tokens::TokenRefusal,
 };
 use crate::{
     api::{
@@ -33,7 +26,7 @@ use crate::{
         problem::{Problem, RATE_LIMITED},
     },
     cluster::{ApiKeyRefusal, Cluster, Scope, Scopes},
-    config::{self, Config},
+    config::Config,
     credentials::jwt::TokenError,
     telemetry::{Private, Seldom},
 };
@@ -52,34 +45,6 @@ pub struct Access {
     counters: Arc<ApiCounters>,
     refusals: Seldom,
     start: Instant,
-}
-
-/// What is configured; replaced as a whole.
-pub(in crate::api) struct Rules {
-    pub(in crate::api) http: config::Http,
-    pub(in crate::api) has_certificate: bool,
-    /// Proves client certificates.
-    pub(in crate::api) client_verifier: Option<Arc<dyn ClientCertVerifier>>,
-    api: config::Api,
-    certificates: Vec<(Box<str>, Scopes)>,
-    tokens: Option<(config::Jwt, Arc<Tokens>)>,
-}
-
-/// Why callers cannot be told as configured.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum AccessError {
-    /// The authorities of client certificates cannot be used.
-    #[error("http.client_ca_file: {path} holds no certificates that can be used: {reason}; write PEM", path = path.display())]
-    ClientAuthorities {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// Tokens cannot be verified.
-    #[error("{0}")]
-    Tokens(String),
 }
 
 impl fmt::Debug for Access {
@@ -335,48 +300,6 @@ impl Access {
     }
 }
 
-impl Rules {
-    fn new(config: &Config, before: Option<&Self>, counters: &Arc<ApiCounters>) -> Result<Self, AccessError> {
-        let before = before.and_then(|rules| rules.tokens.as_ref());
-        let tokens = Tokens::new(&config.jwt, before, counters)
-            .map_err(|error| AccessError::Tokens(error.to_string()))?
-            .map(|tokens| (config.jwt.clone(), tokens));
-        let client_verifier = config.http.client_ca_file.as_deref().map(client_verifier).transpose()?;
-        let certificates = config.api.certificates.iter().map(|principal| {
-            let scopes = Scope::ALL.into_iter();
-            let scopes = scopes.filter(|scope| principal.scopes.iter().any(|word| word == scope.as_str()));
-            (principal.name.as_str().into(), Scopes(scopes.collect()))
-        });
-        Ok(Self {
-            http: config.http.clone(),
-            has_certificate: config.tls.certificate.is_some(),
-            client_verifier,
-            api: config.api.clone(),
-            certificates: certificates.collect(),
-            tokens,
-        })
-    }
-
-    /// Those of the listener alone.
-    #[cfg(test)]
-    pub(in crate::api) fn of_listener(http: config::Http, has_certificate: bool) -> Self {
-        Self {
-            http,
-            has_certificate,
-            client_verifier: None,
-            api: config::Api::default(),
-            certificates: Vec::new(),
-            tokens: None,
-        }
-    }
-
-    /// The first configured principal whose name is in the certificate.
-    fn principal(&self, names: &[Box<str>]) -> Option<(&str, &Scopes)> {
-        let mut configured = self.certificates.iter();
-        configured.find(|(name, _)| names.contains(name)).map(|(name, scopes)| (&**name, scopes))
-    }
-}
-
 /// Who calls with a certificate and nothing else.
 fn by_certificate(
     certificate: Option<&[Box<str>]>,
@@ -437,21 +360,6 @@ const fn failure_of(error: &TokenError) -> AuthenticationFailure {
         TokenError::IssuerWrong => AuthenticationFailure::IssuerWrong,
         TokenError::AudienceWrong => AuthenticationFailure::AudienceWrong,
     }
-}
-
-fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, AccessError> {
-    let fault = |reason: String| AccessError::ClientAuthorities { path: path.to_owned(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        store.add(certificate).map_err(|error| fault(error.to_string()))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
-    // Whether one is needed is judged per request, with an answer that says so.
-    let verifier: Arc<dyn ClientCertVerifier> =
-        builder.allow_unauthenticated().build().map_err(|error| fault(error.to_string()))?;
-    Ok(verifier)
 }
 
 fn unix_now() -> u64 {

@@ -9,6 +9,7 @@ mod jwks;
 mod presented;
 mod rates;
 mod recent;
+mod rules;
 mod throttle;
 mod tokens;
 
@@ -19,9 +20,10 @@ use axum::{
     http::request::Parts,
 };
 
-pub(in crate::api) use access::Rules;
-pub use access::{Access, AccessError};
+pub use access::Access;
 pub(in crate::api) use presented::X_API_KEY;
+pub use rules::AccessError;
+pub(in crate::api) use rules::Rules;
 
 use super::{
     counters::AuthenticationFailure,
