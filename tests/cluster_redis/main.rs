@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
+mod conformance;
 mod exercise;
 mod forgery;
 mod harness;
@@ -9,6 +10,8 @@ mod layouts;
 mod node;
 mod outage;
 mod sharing;
+#[path = "../cluster_conformance/mod.rs"]
+mod suite;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;
 mod usage;
