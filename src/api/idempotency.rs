@@ -49,7 +49,7 @@ struct Kept {
 enum Stage {
     /// It runs.
     InFlight,
-    /// It failed in a way that may be tried again.
+    /// It was refused.
     Free,
     /// It was answered.
     Answered { status: u16, media_type: Option<String>, text: String },
@@ -107,10 +107,8 @@ async fn keyed(service: Service, request: Request, next: Next) -> Result<Respons
 
 async fn run(service: &Service, name: &str, body: [u8; 32], request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let is_final = !response.status().is_server_error()
-        && ![StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS]
-            .contains(&response.status());
-    if !is_final {
+    if !response.status().is_success() {
+        // Nothing was done: whoever mends the request, or comes later, may take the key again.
         let free = Kept { body, stage: Stage::Free };
         service.cluster.replace(name, free.to_bytes(), FREED).await;
         return response;
@@ -132,6 +130,9 @@ async fn run(service: &Service, name: &str, body: [u8; 32], request: Request, ne
 /// The answer that was given before; `None` if the request may run now.
 fn earlier(bytes: &[u8], body: &[u8; 32]) -> Result<Option<Response>, Problem> {
     let Ok(kept) = serde_json::from_slice::<Kept>(bytes) else { return Ok(None) };
+    if kept.stage == Stage::Free {
+        return Ok(None);
+    }
     if kept.body != *body {
         return Err(IDEMPOTENCY_KEY_REUSED.with("The body differs from the first one; take a new key."));
     }

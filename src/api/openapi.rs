@@ -69,7 +69,18 @@ pub(crate) struct Endpoints {
 /// What an operation answers beside what it is for.
 struct Answers {
     problems: Vec<ProblemKind>,
-    is_open: bool,
+    guard: Guard,
+}
+
+/// Who lets callers in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Only callers with a key, token or certificate.
+    Caller,
+    /// Those, and others from some addresses.
+    CallerOrAddress,
+    /// Anybody.
+    Nobody,
 }
 
 impl Endpoints {
@@ -84,29 +95,27 @@ impl Endpoints {
         Self { router, answers: Vec::new() }
     }
 
-    /// Adds what needs a caller.
-    pub(crate) fn add(mut self, routes: UtoipaMethodRouter<Service>, own: &[&[ProblemKind]]) -> Self {
-        self.note(&routes.1, own, false);
+    /// Adds routes, with what they refuse beside what all do that are guarded like this.
+    pub(crate) fn add(
+        mut self,
+        guard: Guard,
+        routes: UtoipaMethodRouter<Service>,
+        own: &[&[ProblemKind]],
+    ) -> Self {
+        self.note(&routes.1, own, guard);
         self.router = self.router.routes(routes);
         self
     }
 
-    /// Adds what anybody may ask.
-    pub(crate) fn add_open(mut self, routes: UtoipaMethodRouter<Service>, own: &[&[ProblemKind]]) -> Self {
-        self.note(&routes.1, own, true);
-        self.router = self.router.routes(routes);
-        self
-    }
-
-    fn note(&mut self, paths: &Paths, own: &[&[ProblemKind]], is_open: bool) {
+    fn note(&mut self, paths: &Paths, own: &[&[ProblemKind]], guard: Guard) {
         for (path, item) in &paths.paths {
             for (method, operation) in [("get", &item.get), ("post", &item.post), ("delete", &item.delete)] {
                 let Some(operation) = operation else { continue };
                 let mut problems: Vec<ProblemKind> = own.concat();
-                if !is_open {
+                if guard != Guard::Nobody {
                     problems.extend(problems_of(path, method, operation));
                 }
-                self.answers.push((path.clone(), method, Answers { problems, is_open }));
+                self.answers.push((path.clone(), method, Answers { problems, guard }));
             }
         }
     }
@@ -126,6 +135,7 @@ impl Endpoints {
                 complete(operation, method, answers);
             }
         }
+        adjust(&mut document);
         add_alias(&mut document, uberti::PATH, uberti::ALIAS);
         document["components"]["schemas"]["Problem"] = problem_schema();
         document["components"]["securitySchemes"] = security_schemes();
@@ -180,8 +190,13 @@ fn complete(operation: &mut Map<String, Value>, method: &str, answers: &Answers)
             });
         }
     }
-    if answers.is_open {
-        operation.insert("security".to_owned(), json!([]));
+    let security = match answers.guard {
+        Guard::Caller => None,
+        Guard::CallerOrAddress => Some(json!([{}, { "bearer": [] }, { "clientCertificate": [] }])),
+        Guard::Nobody => Some(json!([])),
+    };
+    if let Some(security) = security {
+        operation.insert("security".to_owned(), security);
     }
     if method == "post" {
         let parameters = operation.entry("parameters").or_insert_with(|| json!([]));
@@ -254,6 +269,21 @@ fn security_schemes() -> Value {
             "description": "A certificate of an authority of `http.client_ca_file` with a name of `api.certificates`.",
         },
     })
+}
+
+/// Writes down what cannot be derived.
+fn adjust(document: &mut Value) {
+    if let Some(body) = document.pointer_mut("/paths/~1turn/post/requestBody/required") {
+        *body = json!(false);
+    }
+    if let Some(address) = document.pointer_mut("/components/schemas/CredentialsRequest/properties/clientIp")
+        && let Some(address) = address.as_object_mut()
+    {
+        address.insert(
+            "anyOf".to_owned(),
+            json!([{ "format": "ipv4" }, { "format": "ipv6" }, { "type": "null" }]),
+        );
+    }
 }
 
 /// Describes a path that leads to the same place.

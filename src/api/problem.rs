@@ -67,7 +67,7 @@ problems! {
     SUBJECT_MISSING: 403 "subject_missing", "This is for the token of an end user.";
     NO_SECRET: 503 "no_secret", "There is no secret to make credentials with.";
     NO_CAPACITY: 503 "no_capacity", "No node that fits takes new clients at present.";
-    NO_URI: 422 "no_uri", "No node is reached the way that was asked for.";
+    NO_URI: 409 "no_uri", "No node is reached the way that was asked for.";
 
     REVOCATION_EMPTY: 422 "revocation_empty", "The revocation does not say whom it hits.";
     REVOCATION_INVALID: 422 "revocation_invalid", "The revocation cannot be used.";

@@ -20,7 +20,7 @@ use super::{
     dialects::{cloudflare, uberti},
     health, idempotency,
     metrics::{self, Scrape},
-    openapi::Endpoints,
+    openapi::{Endpoints, Guard},
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     v1::{allocations, api_keys, credentials, ice_servers, nodes, revocations, secrets, usage},
 };
@@ -54,34 +54,42 @@ pub fn openapi() -> String {
 
 fn endpoints() -> Endpoints {
     Endpoints::new()
-        .add_open(routes!(index), &[])
-        .add_open(routes!(health::alive), &[&[UNHEALTHY]])
-        .add_open(routes!(health::ready), &[&[NOT_READY]])
-        .add(routes!(scrape), &[])
-        .add(routes!(credentials::issue_credentials), &[credentials::ISSUE_PROBLEMS])
-        .add(routes!(ice_servers::own_ice_servers), &[ice_servers::END_USER_PROBLEMS])
-        .add(routes!(uberti::turn_by_query), &[uberti::UBERTI_PROBLEMS])
-        .add(routes!(uberti::turn_by_form), &[uberti::UBERTI_PROBLEMS, uberti::UBERTI_FORM_PROBLEMS])
-        .add(routes!(cloudflare::generate_ice_servers), &[cloudflare::GENERATE_PROBLEMS])
-        .add(routes!(cloudflare::generate_one), &[cloudflare::GENERATE_PROBLEMS])
-        .add(routes!(cloudflare::revoke_username), &[cloudflare::CLOUDFLARE_REVOKE_PROBLEMS])
-        .add(routes!(revocations::revoke_credentials), &[revocations::REVOKE_PROBLEMS])
-        .add(routes!(revocations::list_revocations), &[])
-        .add(routes!(secrets::list_secrets), &[])
-        .add(routes!(secrets::add_secret), &[secrets::CHANGE_PROBLEMS])
-        .add(routes!(secrets::rotate_secrets), &[secrets::CHANGE_PROBLEMS])
-        .add(routes!(secrets::import_secrets), &[secrets::CHANGE_PROBLEMS])
-        .add(routes!(secrets::remove_secret), &[secrets::REMOVE_PROBLEMS])
-        .add(routes!(api_keys::create_api_key), &[api_keys::CREATE_KEY_PROBLEMS])
-        .add(routes!(api_keys::list_api_keys), &[])
-        .add(routes!(api_keys::revoke_api_key), &[api_keys::REVOKE_KEY_PROBLEMS])
-        .add(routes!(allocations::list_allocations), &[allocations::LIST_ALLOCATIONS_PROBLEMS])
-        .add(routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
-        .add(routes!(nodes::list_nodes), &[])
-        .add(routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
-        .add(routes!(usage::usage), &[usage::USAGE_PROBLEMS])
-        .add(routes!(usage::usage_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
-        .add(routes!(usage::acknowledge_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
+        .add(Guard::Nobody, routes!(index), &[])
+        .add(Guard::Nobody, routes!(health::alive), &[&[UNHEALTHY]])
+        .add(Guard::Nobody, routes!(health::ready), &[&[NOT_READY]])
+        .add(Guard::CallerOrAddress, routes!(scrape), &[])
+        .add(Guard::Caller, routes!(credentials::issue_credentials), &[credentials::ISSUE_PROBLEMS])
+        .add(Guard::Caller, routes!(ice_servers::own_ice_servers), &[ice_servers::END_USER_PROBLEMS])
+        .add(Guard::Caller, routes!(uberti::turn_by_query), &[uberti::UBERTI_PROBLEMS])
+        .add(
+            Guard::Caller,
+            routes!(uberti::turn_by_form),
+            &[uberti::UBERTI_PROBLEMS, uberti::UBERTI_FORM_PROBLEMS],
+        )
+        .add(Guard::Caller, routes!(cloudflare::generate_ice_servers), &[cloudflare::GENERATE_PROBLEMS])
+        .add(Guard::Caller, routes!(cloudflare::generate_one), &[cloudflare::GENERATE_PROBLEMS])
+        .add(Guard::Caller, routes!(cloudflare::revoke_username), &[cloudflare::CLOUDFLARE_REVOKE_PROBLEMS])
+        .add(Guard::Caller, routes!(revocations::revoke_credentials), &[revocations::REVOKE_PROBLEMS])
+        .add(Guard::Caller, routes!(revocations::list_revocations), &[])
+        .add(Guard::Caller, routes!(secrets::list_secrets), &[])
+        .add(Guard::Caller, routes!(secrets::add_secret), &[secrets::CHANGE_PROBLEMS])
+        .add(Guard::Caller, routes!(secrets::rotate_secrets), &[secrets::CHANGE_PROBLEMS])
+        .add(Guard::Caller, routes!(secrets::import_secrets), &[secrets::CHANGE_PROBLEMS])
+        .add(Guard::Caller, routes!(secrets::remove_secret), &[secrets::REMOVE_PROBLEMS])
+        .add(Guard::Caller, routes!(api_keys::create_api_key), &[api_keys::CREATE_KEY_PROBLEMS])
+        .add(Guard::Caller, routes!(api_keys::list_api_keys), &[])
+        .add(Guard::Caller, routes!(api_keys::revoke_api_key), &[api_keys::REVOKE_KEY_PROBLEMS])
+        .add(Guard::Caller, routes!(allocations::list_allocations), &[allocations::LIST_ALLOCATIONS_PROBLEMS])
+        .add(Guard::Caller, routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
+        .add(Guard::Caller, routes!(nodes::list_nodes), &[])
+        .add(Guard::Caller, routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
+        .add(Guard::Caller, routes!(usage::usage), &[usage::USAGE_PROBLEMS])
+        .add(Guard::Caller, routes!(usage::usage_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
+        .add(
+            Guard::Caller,
+            routes!(usage::acknowledge_records),
+            &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS],
+        )
 }
 
 /// What answers.

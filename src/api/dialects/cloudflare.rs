@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{
-        body::{Created, Json, NoContent},
+        body::{Created, Json, NoContent, Whole},
         caller::Caller,
         problem::{
             NO_CAPACITY, NO_SECRET, NO_URI, Problem, ProblemKind, REVOCATION_INVALID, REVOCATIONS_FULL,
@@ -36,8 +36,8 @@ pub(crate) const CLOUDFLARE_REVOKE_PROBLEMS: &[ProblemKind] =
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct GenerateRequest {
     /// How long they are valid, in seconds. The bounds are those of `credentials.ttl_min` and `credentials.ttl_max`.
-    #[schema(minimum = 60, maximum = 86400)]
-    ttl: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 60, maximum = 86400)]
+    ttl: Option<Whole>,
     /// Whose they are; the id of the key unless named.
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     custom_identifier: Option<String>,
@@ -136,7 +136,7 @@ async fn generate(
     let mut faults = Faults::default();
     let user = request.custom_identifier.as_deref().unwrap_or(key_id);
     faults.user("/customIdentifier", user);
-    let ttl = faults.ttl("/ttl", request.ttl, &settings.config.credentials);
+    let ttl = faults.ttl("/ttl", request.ttl.map(|it| it.0), &settings.config.credentials);
     faults.result()?;
     if request.custom_identifier.is_some() {
         service.access.count_user(user).await?;

@@ -47,27 +47,39 @@ pub(crate) const UBERTI_PROBLEMS: &[ProblemKind] = &[
 /// What `POST /turn` refuses beside that.
 pub(crate) const UBERTI_FORM_PROBLEMS: &[ProblemKind] = &[FORM_MALFORMED, MEDIA_TYPE_UNSUPPORTED];
 
-/// What is asked. Anything else is ignored, as software of this kind sends more or less of it.
-#[derive(IntoParams, ToSchema)]
+/// What is asked. Anything else is ignored, as software of this kind sends more or less of it. With
+/// `api.allow_query_key` also the API key, as `key` or `api`.
+#[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "describes what is read as a list, where anything may stand beside it")]
-pub(crate) struct UbertiRequest {
+pub(crate) struct UbertiQuery {
     /// The service that is wanted; there is only `turn`.
-    #[schema(pattern = "^turn$", example = "turn")]
-    #[param(pattern = "^turn$", example = "turn")]
+    #[param(value_type = String, required = false, pattern = "^turn$", example = "turn")]
     service: Option<String>,
     /// Whose the credentials are. Without it the username is a bare timestamp.
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    #[param(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    #[param(value_type = String, required = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     username: Option<String>,
     /// How long they are valid, in seconds.
-    #[schema(minimum = 60, maximum = 86400)]
-    #[param(minimum = 60, maximum = 86400)]
+    #[param(value_type = i64, required = false, minimum = 60, maximum = 86400)]
     ttl: Option<i64>,
-    /// The API key, if it is in no header. In a query only with `api.allow_query_key`.
+}
+
+/// What is asked. Anything else is ignored, as software of this kind sends more or less of it.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what is read as a list, where anything may stand beside it")]
+pub(crate) struct UbertiForm {
+    /// The service that is wanted; there is only `turn`.
+    #[schema(value_type = String, required = false, pattern = "^turn$", example = "turn")]
+    service: Option<String>,
+    /// Whose the credentials are. Without it the username is a bare timestamp.
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    username: Option<String>,
+    /// How long they are valid, in seconds.
+    #[schema(value_type = i64, required = false, minimum = 60, maximum = 86400)]
+    ttl: Option<i64>,
+    /// The API key, if it is in no header. Also taken by the name `api`.
+    #[schema(value_type = String, required = false)]
     key: Option<String>,
-    /// The same as `key`: what Janus calls it.
-    api: Option<String>,
 }
 
 /// Credentials as the draft has them.
@@ -88,7 +100,7 @@ pub(crate) struct UbertiAnswer {
     get,
     path = "/turn",
     tag = "dialects",
-    params(UbertiRequest),
+    params(UbertiQuery),
     responses((status = 200, description = "The credentials.", body = UbertiAnswer))
 )]
 pub(crate) async fn turn_by_query(
@@ -105,8 +117,8 @@ pub(crate) async fn turn_by_query(
     post,
     path = "/turn",
     tag = "dialects",
-    params(UbertiRequest),
-    request_body(content = Option<UbertiRequest>, content_type = "application/x-www-form-urlencoded"),
+    params(UbertiQuery),
+    request_body(content = UbertiForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "The credentials.", body = UbertiAnswer))
 )]
 pub(crate) async fn turn_by_form(

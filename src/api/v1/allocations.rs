@@ -41,6 +41,7 @@ pub(crate) struct AllocationsQuery {
     /// Only those of this node.
     node: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9._-]+:[0-9]+-[0-9]+$", max_length = 128)]
     after: Option<String>,
     /// How many; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
@@ -138,7 +139,10 @@ pub(super) async fn page_of(
 ) -> Result<AllocationPage, RequestError> {
     match service.cluster.ask(node, Ask::Allocations(wanted)).await? {
         cluster::Answer::Allocations(page) => Ok(page),
-        other => {
+        other @ (cluster::Answer::Cut(_)
+        | cluster::Answer::Closed(_)
+        | cluster::Answer::Draining(_)
+        | cluster::Answer::SecretsInUse(_)) => {
             let _problem = misunderstood(node, &other);
             Err(RequestError::Silent(node.to_owned()))
         }

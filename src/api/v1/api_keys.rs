@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     api::{
-        body::{Answer, Created, Json, NoContent},
+        body::{Answer, Created, Json, NoContent, Whole},
         caller::Caller,
         problem::{
             API_KEY_CONFIGURED, API_KEY_INVALID, API_KEY_UNKNOWN, API_KEYS_FULL, INTERNAL, Problem,
@@ -47,8 +47,8 @@ pub(crate) struct ApiKeyRequest {
     #[schema(value_type = Option<Vec<String>>, max_items = 64, example = json!(["10.0.0.0/8"]))]
     networks: Option<Vec<String>>,
     /// How long it works, in seconds; until it is revoked unless given.
-    #[schema(minimum = 1, maximum = 315360000)]
-    ttl: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 315360000)]
+    ttl: Option<Whole>,
 }
 
 /// An API key, without the key.
@@ -186,7 +186,7 @@ impl ApiKeyRequest {
         let Some(networks) = networks else {
             return invalid("/networks", "has networks such as 10.0.0.0/8, or addresses".to_owned());
         };
-        let expires = match self.ttl.map(u64::try_from) {
+        let expires = match self.ttl.map(|it| u64::try_from(it.0)) {
             None => None,
             Some(Ok(ttl @ 1..=TTL_MAX)) => Some(now.saturating_add(ttl)),
             Some(_) => return invalid("/ttl", format!("must be 1 to {TTL_MAX} seconds")),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        body::{Created, Json},
+        body::{Created, Json, Whole},
         caller::Caller,
         problem::{
             CLIENT_IP_INVALID, COUNT_OUT_OF_RANGE, EXPIRY_INVALID, FAMILIES_INVALID, LABEL_INVALID,
@@ -52,8 +52,8 @@ pub(crate) struct CredentialsRequest {
     #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", example = "u-123")]
     user: String,
     /// How long they are valid, in seconds. The bounds are those of `credentials.ttl_min` and `credentials.ttl_max`.
-    #[schema(minimum = 60, maximum = 86400, default = 3600)]
-    ttl: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 60, maximum = 86400, default = 3600)]
+    ttl: Option<Whole>,
     /// What they are for; clients with the same label meet at the same node when that is possible.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._:@/+=-]+$", example = "call:c_01J")]
     label: Option<String>,
@@ -70,8 +70,8 @@ pub(crate) struct CredentialsRequest {
     #[schema(value_type = Option<Vec<FamilyName>>, min_items = 1, max_items = 8)]
     families: Option<Vec<String>>,
     /// How many different nodes; fewer are named if there are no more that fit.
-    #[schema(minimum = 1, maximum = 8, default = 1)]
-    count: Option<i64>,
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 8, default = 1)]
+    count: Option<Whole>,
     /// The quota class, of `limits.classes`.
     #[schema(min_length = 1, max_length = 32, pattern = "^[a-z0-9_-]+$", example = "std")]
     quota: Option<String>,
@@ -189,13 +189,13 @@ impl CredentialsRequest {
     fn check(&self, bounds: &crate::config::Credentials) -> Result<Order<'_>, Problem> {
         let mut faults = Faults::default();
         faults.user("/user", &self.user);
-        let ttl = faults.ttl("/ttl", self.ttl, bounds);
+        let ttl = faults.ttl("/ttl", self.ttl.map(|it| it.0), bounds);
         let mut order = Order::new(Dialect::Native, &self.user, ttl);
         faults.label("/label", self.label.as_deref());
         faults.region("/region", self.region.as_deref());
         faults.quota("/quota", self.quota.as_deref());
         order.client = faults.client_ip("/clientIp", self.client_ip.as_deref());
-        order.count = faults.count("/count", self.count);
+        order.count = faults.count("/count", self.count.map(|it| it.0));
         order.expiry = faults.expiry("/expiry", self.expiry.as_deref());
         let mut routes = Routes { stun: self.relay_only != Some(true), ..Routes::ALL };
         faults.routes(self.transports.as_deref(), self.families.as_deref(), &mut routes);

@@ -148,10 +148,10 @@ impl Faults {
                 self.note(TRANSPORTS_INVALID, "/transports", "must name at least one of udp, tcp and tls");
             }
         }
-        if let Some(words) = families {
-            if !take(words, ["ipv4", "ipv6"], [&mut routes.ipv4, &mut routes.ipv6]) {
-                self.note(FAMILIES_INVALID, "/families", "must name at least one of ipv4 and ipv6");
-            }
+        if let Some(words) = families
+            && !take(words, ["ipv4", "ipv6"], [&mut routes.ipv4, &mut routes.ipv6])
+        {
+            self.note(FAMILIES_INVALID, "/families", "must name at least one of ipv4 and ipv6");
         }
     }
 }

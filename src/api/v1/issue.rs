@@ -117,7 +117,7 @@ impl Service {
     /// Makes a credential, and says where it can be used.
     ///
     /// # Errors
-    /// 503 `no_secret`, 503 `no_capacity`, 422 `no_uri`.
+    /// 503 `no_secret`, 503 `no_capacity`, 409 `no_uri`.
     pub(crate) fn issue(&self, order: &Order<'_>, settings: &Settings) -> Result<Issued, Problem> {
         let millis = unix_millis();
         let known = self.cluster.nodes();

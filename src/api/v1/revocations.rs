@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     api::{
-        body::{Answer, Created, Json},
+        body::{Answer, Created, Json, Whole},
         caller::Caller,
         problem::{
             LABEL_INVALID, Problem, ProblemKind, REVOCATION_EMPTY, REVOCATION_INVALID, REVOCATIONS_FULL,
@@ -44,8 +44,8 @@ pub(crate) struct Target {
     #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]
     pub(crate) key_id: Option<String>,
     /// Only those issued at this second since the Unix epoch or before; now unless given. Alone it means everybody.
-    #[schema(minimum = 0, maximum = 1795000000u64)]
-    pub(crate) issued_before: Option<u64>,
+    #[schema(value_type = Option<u64>)]
+    pub(crate) issued_before: Option<Whole>,
     /// Whether live allocations end at once, on every node; else they cannot be refreshed.
     #[schema(default = true)]
     pub(crate) kill: Option<bool>,
@@ -183,8 +183,8 @@ impl Service {
 fn kept(error: &StoreError) -> Problem {
     match error {
         StoreError::Full(_) => REVOCATIONS_FULL.with(error.to_string()),
-        other => {
-            tracing::error!(error = %other, "A revocation could not be kept.");
+        StoreError::Write { .. } | StoreError::Busy | StoreError::Closed => {
+            tracing::error!(%error, "A revocation could not be kept.");
             STORE_FAILED.into()
         }
     }
@@ -215,17 +215,19 @@ impl Target {
         if key.is_err() {
             faults.note(REVOCATION_INVALID, "/keyId", "has 1 to 64 characters of A-Z a-z 0-9 . _ -");
         }
-        if issued_before.is_some_and(|at| at > now) {
-            faults.note(REVOCATION_INVALID, "/issuedBefore", "must not be in the future");
+        let given = issued_before.map(|at| u64::try_from(at.0).ok().filter(|at| *at <= now));
+        if given == Some(None) {
+            faults.note(
+                REVOCATION_INVALID,
+                "/issuedBefore",
+                "must be seconds since the Unix epoch until now",
+            );
         }
         faults.result()?;
         // A name says itself when it ends: however long it lives, it is hit, and the revocation outlives it.
         let named = username.as_deref().and_then(|name| parse_time_limited(name, separator));
         let ends = named.map_or(0, |name| name.expires);
-        let issued_before = match issued_before {
-            Some(at) => *at,
-            None => now.max(ends),
-        };
+        let issued_before = given.flatten().unwrap_or(now.max(ends));
         Ok(Revocation {
             id: format!("{now:010}-{id:016x}").into(),
             username: username.as_deref().map(Into::into),

@@ -75,6 +75,7 @@ pub(crate) struct UsageAnswer {
 #[into_params(parameter_in = Query)]
 pub(crate) struct RecordsQuery {
     /// The cursor of the last record that was read before.
+    #[param(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
     after: Option<String>,
     /// How many; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
@@ -104,7 +105,7 @@ pub(crate) struct RecordView {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct AcknowledgeRequest {
     /// The cursor of the last one; those before it are taken too.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(min_length = 1, max_length = 128, pattern = "^[A-Za-z0-9._:-]+$")]
     up_to: String,
 }
 
@@ -140,7 +141,7 @@ pub(crate) async fn usage(
     };
     let day = |days: u64| u32::try_from(days).unwrap_or(u32::MAX);
     let wanted = UsageQuery { of, from_day: day(from), to_day: day(to) };
-    let ended = service.cluster.usage_totals(wanted).await.map_err(|error| failed(&error))?;
+    let ended = service.cluster.usage_totals(wanted).await.map_err(|error| failed(&error, "/after"))?;
     let known = service.cluster.nodes();
     let sums = known.list.iter().map(|node| live_on(&service, &node.id, &query, now));
     let (mut live, mut unanswered) = (UsageTotals::default(), Vec::new());
@@ -173,7 +174,7 @@ pub(crate) async fn usage_records(
     if let Some(cursor) = after {
         check_cursor(cursor, "/after")?;
     }
-    let page = service.cluster.usage_records(after, limit).await.map_err(|error| failed(&error))?;
+    let page = service.cluster.usage_records(after, limit).await.map_err(|error| failed(&error, "/after"))?;
     let records = page.records.into_iter().map(|(cursor, record)| RecordView { cursor, record }).collect();
     Ok(Answer(RecordsAnswer { records, has_more: page.has_more }))
 }
@@ -194,7 +195,7 @@ pub(crate) async fn acknowledge_records(
     caller.require(Scope::Admin)?;
     check_cursor(&request.up_to, "/upTo")?;
     let acknowledged =
-        service.cluster.acknowledge_usage(&request.up_to).await.map_err(|error| failed(&error))?;
+        service.cluster.acknowledge_usage(&request.up_to).await.map_err(|error| failed(&error, "/upTo"))?;
     Ok(Answer(AcknowledgeAnswer { acknowledged }))
 }
 
@@ -248,9 +249,9 @@ fn check_cursor(cursor: &str, pointer: &'static str) -> Result<(), Problem> {
     Err(CURSOR_INVALID.problem().at(pointer, "does not come from a record"))
 }
 
-fn failed(error: &UsageError) -> Problem {
+fn failed(error: &UsageError, pointer: &'static str) -> Problem {
     match error {
-        UsageError::Cursor(_) => CURSOR_INVALID.problem().at("/after", "does not come from a record"),
+        UsageError::Cursor(_) => CURSOR_INVALID.problem().at(pointer, "does not come from a record"),
         UsageError::Peers(error) => NODE_SILENT.with(error.to_string()),
         UsageError::Store(error) => {
             tracing::error!(%error, "The usage cannot be read.");
