@@ -35,7 +35,7 @@ const ENDED_MAX: usize = 1 << 18;
 const LOOK_UPS_MAX: usize = 4096;
 /// How long the end of the process waits for the last records and for other nodes to be told: longer than the cluster
 /// needs at worst.
-const END_TIME_MAX: Duration = Duration::from_secs(12);
+const END_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// The control thread, while it runs.
 pub(super) struct Control {
