@@ -4,17 +4,17 @@ use iceway::config::{RedisUrl, SecretBytes};
 
 use crate::{
     node::{KEY, run},
-    suite::{self, TestNode},
+    peers::{self, TestNode, suite},
     support_redis::{Redis, RedisCluster, Sentinels},
 };
 
 async fn conform(url: &str) {
-    let mut config = suite::config();
+    let mut config = peers::config();
     config.redis.url = Some(RedisUrl::parse(url).unwrap());
     config.redis.cluster_keys = vec![SecretBytes::new(&KEY)];
     let nodes = ["a", "b", "c"].map(|id| TestNode::start(&config, id));
-    suite::suite::everything(&nodes).await;
-    suite::suite::a_node_that_closes_is_gone(&nodes).await;
+    suite::everything(&nodes).await;
+    suite::a_node_that_closes_is_gone(&nodes).await;
 }
 
 #[test]

@@ -9,9 +9,9 @@ mod harness;
 mod layouts;
 mod node;
 mod outage;
-mod sharing;
 #[path = "../cluster_conformance/mod.rs"]
-mod suite;
+mod peers;
+mod sharing;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;
 mod usage;
