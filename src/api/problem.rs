@@ -64,7 +64,6 @@ problems! {
     EXPIRY_INVALID: 422 "expiry_invalid", "The expiry policy cannot be used.";
     SERVICE_UNKNOWN: 400 "service_unknown", "Only the service turn is offered.";
     TURN_KEY_UNKNOWN: 404 "turn_key_unknown", "There is no such TURN key, or it is not the caller's.";
-    SUBJECT_MISSING: 403 "subject_missing", "This is for the token of an end user.";
     NO_SECRET: 503 "no_secret", "There is no secret to make credentials with.";
     NO_CAPACITY: 503 "no_capacity", "No node that fits takes new clients at present.";
     NO_URI: 409 "no_uri", "No node is reached the way that was asked for.";
