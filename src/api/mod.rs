@@ -1,7 +1,8 @@
-//! HTTP: `/metrics`, `/healthz`, `/readyz`.
+//! HTTP: credentials, administration, `/metrics`, `/healthz`, `/readyz`; over TLS where there is a certificate.
 //!
-//! Runs in a thread and runtime of its own, so that no scrape disturbs a shard. No authentication and no encryption:
-//! it is meant for loopback or a private network.
+//! Runs in threads and runtimes of its own, so that no request disturbs a shard. A request passes the listener
+//! (`server`), which bounds it and finds out where it comes from, then its handler, which asks for a `Caller` and the
+//! scope it needs.
 
 mod body;
 mod caller;
