@@ -77,18 +77,15 @@ impl World {
     }
 
     fn told(&mut self, server: usize, event: &ServerEvent) {
-        match event {
-            ServerEvent::Created { id, identity, username, .. } => {
-                assert!(self.ids.insert((server, *id)), "{id} is given twice");
-                self.assert_identity(identity, username);
-            }
-            ServerEvent::Closed { id, five_tuple, reason, summary, username, identity, .. } => {
-                assert!(self.ids.contains(&(server, *id)), "{id} was never made");
-                self.closed_ids.insert((server, *id));
-                self.assert_identity(identity, username);
-                self.assert_close(*five_tuple, *reason, summary, username);
-            }
-            _ => {}
+        if let ServerEvent::Created { id, identity, username, .. } = event {
+            assert!(self.ids.insert((server, *id)), "{id} is given twice");
+            self.assert_identity(identity, username);
+        }
+        if let ServerEvent::Closed { id, five_tuple, reason, summary, username, identity, .. } = event {
+            assert!(self.ids.contains(&(server, *id)), "{id} was never made");
+            self.closed_ids.insert((server, *id));
+            self.assert_identity(identity, username);
+            self.assert_close(*five_tuple, *reason, summary, username);
         }
     }
 
