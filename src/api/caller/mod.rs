@@ -122,7 +122,11 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        Arc::<Access>::from_ref(state).caller(parts).await
+        // Whoever looked after an idempotency key knows already; the request counts once.
+        match parts.extensions.remove::<Self>() {
+            Some(caller) => Ok(caller),
+            None => Arc::<Access>::from_ref(state).caller(parts).await,
+        }
     }
 }
 
