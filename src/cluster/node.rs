@@ -47,7 +47,7 @@ pub struct NodeInfo {
     pub load: NodeLoad,
     /// Its version.
     pub version: String,
-    /// Milliseconds since the Unix epoch, by its own clock, when it told this.
+    /// Milliseconds since the Unix epoch when it told this; of other nodes, when this one heard it.
     pub told: u64,
 }
 

@@ -192,7 +192,7 @@ fn take(
         Message::Heartbeat(info) => {
             if info.id == header.source
                 && info.incarnation == header.incarnation
-                && shared.registry.heard(*info)
+                && shared.registry.heard(*info, unix_millis())
             {
                 tracing::info!(node = %header.source, "A node is there.");
             }

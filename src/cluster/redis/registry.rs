@@ -130,14 +130,16 @@ impl Registry {
     }
 
     /// Takes over how a node does. Answers whether it comes back after its lease, or for the first time.
-    pub(super) fn heard(&self, info: NodeInfo) -> bool {
+    ///
+    /// How fresh that is counts from `now`, when it is heard: clocks that differ by seconds must not make a node silent.
+    pub(super) fn heard(&self, info: NodeInfo, now: u64) -> bool {
         let mut known = self.lock();
         let Some(node) = known.get_mut(&info.id).filter(|node| node.incarnation == info.incarnation) else {
             return false;
         };
         let is_back = node.info.is_none();
         node.heard = Instant::now();
-        node.info = Some(info);
+        node.info = Some(NodeInfo { told: now, ..info });
         self.rebuild(&known);
         is_back
     }
@@ -279,9 +281,10 @@ mod tests {
         let (registry, sealer) = registry();
         registry.admit(&header(5, 1, 1, NOW), &sealer, NOW).unwrap();
         assert_eq!(registry.nodes().list.len(), 1);
-        assert!(registry.heard(info("a", 5)));
-        assert!(!registry.heard(info("a", 5)));
-        assert!(!registry.heard(info("a", 4)));
+        assert!(registry.heard(info("a", 5), NOW));
+        assert!(!registry.heard(info("a", 5), NOW + 7));
+        assert!(!registry.heard(info("a", 4), NOW + 9));
+        assert_eq!(registry.nodes().list[1].told, NOW + 7, "by the clock of who hears it");
         assert_eq!(registry.others(), [("a".to_owned(), 5)]);
         assert!(registry.leave("a"));
         assert_eq!(registry.nodes().list.len(), 1);
