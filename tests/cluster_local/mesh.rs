@@ -20,9 +20,11 @@ use zeroize::Zeroizing;
 #[derive(Clone, Default)]
 pub(crate) struct Mesh(Arc<Shared>);
 
+type Member = (NodeInfo, Arc<dyn Host>);
+
 #[derive(Default)]
 struct Shared {
-    nodes: Mutex<BTreeMap<NodeId, (NodeInfo, Arc<dyn Host>)>>,
+    nodes: Mutex<BTreeMap<NodeId, Member>>,
     used: Mutex<HashMap<String, u32>>,
     remembered: Mutex<HashMap<String, Vec<u8>>>,
     usage: Mutex<Usage>,

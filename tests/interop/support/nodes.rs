@@ -113,10 +113,8 @@ impl Issued {
     /// Takes the credential out of an answer with `iceServers`.
     #[track_caller]
     pub(crate) fn read(answer: &Value) -> Self {
-        let servers = match &answer["iceServers"] {
-            Value::Array(servers) => servers.clone(),
-            server => vec![server.clone()],
-        };
+        let servers = &answer["iceServers"];
+        let servers = servers.as_array().cloned().unwrap_or_else(|| vec![servers.clone()]);
         let server = servers.iter().find(|server| server["username"].is_string());
         let server = server.unwrap_or_else(|| panic!("no credential in {answer}"));
         let text = |field: &str| server[field].as_str().unwrap().to_owned();
