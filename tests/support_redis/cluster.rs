@@ -32,7 +32,11 @@ impl RedisCluster {
         for (number, master) in (0_u16..).zip(&masters) {
             let first = (SLOTS / 3 + 1) * number;
             let last = ((SLOTS / 3 + 1) * (number + 1) - 1).min(SLOTS - 1);
-            master.command(&["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()]);
+            // Redis 6.2 takes no ranges.
+            let slots: Vec<String> = (first..=last).map(|slot| slot.to_string()).collect();
+            let words: Vec<&str> =
+                ["CLUSTER", "ADDSLOTS"].into_iter().chain(slots.iter().map(String::as_str)).collect();
+            master.command(&words);
             master.command(&["CLUSTER", "SET-CONFIG-EPOCH", &(number + 1).to_string()]);
         }
         for other in &masters[1..] {

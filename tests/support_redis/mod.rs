@@ -11,6 +11,7 @@
 //! redis.kill(); redis.restart();               // comes back empty, on the same port
 //!
 //! Redis::start_with(Options { tls: true, ..Options::default() });  // also `tls_url()`, `authority()`, …
+//! Redis::start_with(Options { program: Program::Valkey, ..Options::default() });  // or the oldest Redis
 //! Sentinels::start(); RedisCluster::start();
 //! ```
 //!
@@ -23,6 +24,7 @@ mod certificates;
 mod cluster;
 mod ports;
 mod process;
+mod program;
 mod sentinel;
 mod server;
 
@@ -30,5 +32,6 @@ pub(crate) use certificates::Authority;
 pub(crate) use cluster::RedisCluster;
 pub(crate) use ports::free_port;
 pub(crate) use process::{Scratch, wait_for};
+pub(crate) use program::Program;
 pub(crate) use sentinel::Sentinels;
 pub(crate) use server::{Options, Redis};

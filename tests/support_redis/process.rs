@@ -56,12 +56,13 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(program: &str, arguments: &[String], directory: &Path, name: &str) -> Self {
+    pub(super) fn start(program: &Path, arguments: &[String], directory: &Path, name: &str) -> Self {
         let log = directory.join(format!("{name}.log"));
         let file = File::create(&log).unwrap();
         // A test that is killed drops nothing: the kernel ends its children then.
         let child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", program])
+            .args(["--pdeathsig", "KILL"])
+            .arg(program)
             .args(arguments)
             .current_dir(directory)
             .stdin(Stdio::null())

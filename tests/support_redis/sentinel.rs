@@ -1,6 +1,6 @@
 //! A master, a replica and three sentinels that fail over within about three seconds.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{Authority, Options, Redis, Scratch, ports, process::Process, wait_for};
 
@@ -67,7 +67,7 @@ impl Sentinels {
             tls_ports.push(tls_port);
             let file = directory.write(&format!("{name}.conf"), lines.join("\n") + "\n");
             let arguments = [file.display().to_string()];
-            processes.push(Process::start("redis-sentinel", &arguments, directory.path(), &name));
+            processes.push(Process::start(Path::new("redis-sentinel"), &arguments, directory.path(), &name));
             ports.push(port);
         }
         let sentinels =

@@ -1,4 +1,4 @@
-//! One redis-server.
+//! One redis-server or valkey-server.
 
 use std::{
     net::TcpStream,
@@ -9,7 +9,7 @@ use std::{
 use nix::sys::signal::Signal;
 use redis::Value;
 
-use super::{Authority, Scratch, ports, process::Process, wait_for};
+use super::{Authority, Program, Scratch, ports, process::Process, wait_for};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
 const COMMAND_LIMIT: Duration = Duration::from_secs(5);
@@ -19,6 +19,8 @@ const HARNESS_PASSWORD: &str = "only-for-the-harness";
 /// What a server is started with beyond the defaults: no file is written, everybody may do everything.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
+    /// Which server.
+    pub(crate) program: Program,
     /// Listens for TLS too, on a port of its own, and asks for a client certificate.
     pub(crate) tls: bool,
     /// Whose certificates it has; `None`: an authority of its own.
@@ -29,6 +31,7 @@ pub(crate) struct Options {
 
 /// A running redis-server; killed when dropped.
 pub(crate) struct Redis {
+    program: Program,
     process: Mutex<Option<Process>>,
     directory: Scratch,
     port: u16,
@@ -69,7 +72,6 @@ impl Redis {
             "bind 127.0.0.1".to_owned(),
             "save \"\"".to_owned(),
             "appendonly no".to_owned(),
-            "enable-debug-command yes".to_owned(),
             format!("dir {}", directory.path().display()),
             format!("user harness on >{HARNESS_PASSWORD} ~* &* +@all"),
         ];
@@ -80,15 +82,17 @@ impl Redis {
             lines.push(format!("tls-ca-cert-file {}", authority.certificate.display()));
             lines.push("tls-auth-clients yes".to_owned());
         }
+        lines.extend(options.program.debug_line());
         lines.extend(options.lines.iter().cloned());
         directory.write("redis.conf", lines.join("\n"));
-        Self { process: Mutex::new(None), directory, port, tls_port, authority }
+        Self { program: options.program, process: Mutex::new(None), directory, port, tls_port, authority }
     }
 
     /// Whether it came up; it did not if its port was taken meanwhile.
     fn run(&self) -> bool {
         let arguments = [self.directory.path().join("redis.conf").display().to_string()];
-        let mut process = Process::start("redis-server", &arguments, self.directory.path(), "redis-server");
+        let mut process =
+            Process::start(&self.program.path(), &arguments, self.directory.path(), "redis-server");
         let deadline = Instant::now() + START_LIMIT;
         while self.try_command(&["PING"]).is_err() {
             if process.has_ended() {
