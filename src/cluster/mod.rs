@@ -41,7 +41,10 @@ pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
-pub use redis::{ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_COTURN};
+pub use redis::{
+    ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
+    ACL_RULE_COTURN_6_2,
+};
 pub use request::{Answer, Ask, Handler, Request, RequestError};
 pub use revocation::Revoked;
 pub use row::{Row, Table, Version};

@@ -8,7 +8,7 @@ use crate::{
     support_redis::{Redis, RedisCluster, Sentinels},
 };
 
-async fn conform(url: &str) {
+pub(crate) async fn conform(url: &str) {
     let mut config = peers::config();
     config.redis.url = Some(RedisUrl::parse(url).unwrap());
     config.redis.cluster_keys = vec![SecretBytes::new(&KEY)];

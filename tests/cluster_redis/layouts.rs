@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use iceway::{
-    cluster::{ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_COTURN, SecretSource},
+    cluster::{ACL_RULE, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN, SecretSource},
     config::{Config, SecretBytes},
 };
 
 use crate::{
     exercise::everything,
     node::{TestNode, config, revocation, run, three, together, until, within},
-    support_redis::{Authority, Options, Redis, RedisCluster, Sentinels},
+    support_redis::{Authority, Options, Program, Redis, RedisCluster, Sentinels},
 };
 
 const PASSWORD: &str = "p4ss/word:with@signs";
@@ -29,8 +29,13 @@ fn config_as_user(url: &str) -> Config {
 
 #[test]
 fn the_documented_acl_user_suffices_and_may_do_nothing_else() {
+    the_acl_user_suffices(Program::Debian);
+}
+
+/// Everything with the documented user, who may do nothing else.
+pub(crate) fn the_acl_user_suffices(program: Program) {
     run(async {
-        let options = Options { lines: vec![user_line(&[ACL_RULE])], ..Options::default() };
+        let options = Options { program, lines: vec![user_line(&[ACL_RULE])], ..Options::default() };
         let redis = Redis::start_with(options);
         redis.command(&["SET", "foreign", "x"]);
         let nodes = three(&config_as_user(&redis.url())).await;
@@ -135,9 +140,14 @@ fn nodes_follow_sentinels_through_a_failover() {
 
 #[test]
 fn nodes_work_with_a_cluster_of_three_masters() {
+    a_cluster_serves(Program::Debian, ACL_RULE_CLUSTER_7_0);
+}
+
+/// Everything with three masters that share the slots, and when they lost what they had.
+pub(crate) fn a_cluster_serves(program: Program, rule: &str) {
     run(async {
-        let line = user_line(&[ACL_RULE, ACL_RULE_CLUSTER]);
-        let cluster = RedisCluster::start_with(&Options { lines: vec![line], ..Options::default() });
+        let lines = vec![user_line(&[ACL_RULE, rule])];
+        let cluster = RedisCluster::start_with(&Options { program, lines, ..Options::default() });
         let nodes = three(&config_as_user(&cluster.url())).await;
         everything(&nodes).await;
         for key in cluster.keys() {
@@ -182,9 +192,14 @@ fn a_cluster_whose_masters_hang_is_noticed_and_found_again() {
 
 #[test]
 fn users_and_secrets_of_coturn_are_found() {
+    coturn_is_read(Program::Debian, ACL_RULE_COTURN);
+}
+
+/// Users and secrets where coturn keeps them.
+pub(crate) fn coturn_is_read(program: Program, rule: &str) {
     run(async {
-        let line = user_line(&[ACL_RULE, ACL_RULE_COTURN]);
-        let redis = Redis::start_with(Options { lines: vec![line], ..Options::default() });
+        let lines = vec![user_line(&[ACL_RULE, rule])];
+        let redis = Redis::start_with(Options { program, lines, ..Options::default() });
         // What turnadmin writes for the password "hello" of ninefingers in north.gov.
         let key = "bc807ee29df3c9ffa736523fb2c4e8ee";
         redis.command(&["SET", "turn/realm/north.gov/user/ninefingers/key", key]);

@@ -15,3 +15,4 @@ mod sharing;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;
 mod usage;
+mod versions;

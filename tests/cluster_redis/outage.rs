@@ -323,7 +323,7 @@ fn an_old_redis_is_refused_with_the_version_that_is_needed() {
         let _impostor = Impostor::start(
             port,
             Some(|request| {
-                let info = "redis_version:5.0.7\r\nrole:master\r\n";
+                let info = "redis_version:6.0.20\r\nrole:master\r\n";
                 let one = format!("${}\r\n{info}\r\n", info.len());
                 let hello = if request.contains("HELLO") { "%1\r\n+proto\r\n:3\r\n" } else { "" };
                 format!("{hello}{}", one.repeat(request.matches("INFO").count())).into_bytes()
@@ -331,7 +331,7 @@ fn an_old_redis_is_refused_with_the_version_that_is_needed() {
         );
         let node = TestNode::start("a", &format!("redis://127.0.0.1:{port}"));
         until(|| node.reason().contains("6.2"), || node.reason()).await;
-        assert!(node.reason().contains("5.0.7"), "{}", node.reason());
+        assert!(node.reason().contains("6.0.20"), "{}", node.reason());
     });
 }
 

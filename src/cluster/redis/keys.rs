@@ -10,11 +10,22 @@ pub const ACL_RULE: &str = "resetkeys ~iceway:* resetchannels &iceway:* -@all +h
                             +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +xadd +xlen \
                             +xrange +xtrim +publish +subscribe +unsubscribe";
 
-/// What a Redis Cluster must allow beside [`ACL_RULE`]; Redis 6.2 without the three commands that begin with `+s`.
-pub const ACL_RULE_CLUSTER: &str = "+cluster|slots +asking +readonly +spublish +ssubscribe +sunsubscribe";
+/// What a Cluster must allow beside [`ACL_RULE`]: Redis 7.2 or newer, Valkey. CLIENT SETINFO, by which the client
+/// library names itself there, may fail; where it is denied it fills ACL LOG.
+pub const ACL_RULE_CLUSTER: &str =
+    "+client|setinfo +cluster|slots +asking +readonly +spublish +ssubscribe +sunsubscribe";
 
-/// What `redis.coturn_users` needs beside [`ACL_RULE`]; Redis 6.2 knows `~turn/realm/*` alone.
+/// The same in Redis 7.0, which refuses a rule with CLIENT SETINFO.
+pub const ACL_RULE_CLUSTER_7_0: &str = "+cluster|slots +asking +readonly +spublish +ssubscribe +sunsubscribe";
+
+/// The same in Redis 6.2, which has no sharded channels.
+pub const ACL_RULE_CLUSTER_6_2: &str = "+client|setinfo +cluster|slots +asking +readonly";
+
+/// What `redis.coturn_users` needs beside [`ACL_RULE`], from Redis 7.0 on.
 pub const ACL_RULE_COTURN: &str = "%R~turn/realm/* +smembers";
+
+/// The same in Redis 6.2, where keys cannot be allowed for reading alone.
+pub const ACL_RULE_COTURN_6_2: &str = "~turn/realm/* +smembers";
 
 /// A node whose entry is older is gone.
 pub(super) const NODE_LEASE: Duration = Duration::from_secs(15);

@@ -66,7 +66,10 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-pub use keys::{ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_COTURN};
+pub use keys::{
+    ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
+    ACL_RULE_COTURN_6_2,
+};
 
 use self::{
     connect::Connector,
