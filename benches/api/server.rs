@@ -17,7 +17,7 @@ use sha2::Digest;
 use crate::{connection::Protocol, machine::SERVER_PROCESSOR};
 
 const START_LIMIT: Duration = Duration::from_secs(20);
-const KEY: &str = "iw_benchmrk_A-key-of-43-characters-for-the-benchmark-xxxx";
+const KEY: &str = "iw_benchmrk_A-key-of-43-characters-for-the-benchmarks--";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
