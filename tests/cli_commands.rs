@@ -233,7 +233,7 @@ fn a_credential_that_fails_is_explained() {
     assert_eq!(code, 1);
     assert!(out.starts_with("Expired since 1970-01-01 00:16:40 UTC ("), "{out}");
     assert!(
-        out.contains("made with secret default. Mint a new one.\nSecrets of this configuration: default.\n"),
+        out.contains("made with secret default. Mint a new one.\nSecrets that were tried: default.\n"),
         "{out}"
     );
     let (code, out, _) = verify("9999999999:bob", "wrong");

@@ -98,15 +98,16 @@ fn mint() -> Command {
         )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON for programs"))
         .arg(config())
-        .args(flags(&["auth"]))
+        .args(flags(&["auth", "store", "redis"]))
 }
 
 fn verify() -> Command {
     Command::new("verify")
         .about("Say whether a credential works, and if not, why")
         .long_about(
-            "Say whether a credential works now with the configured secrets and users, and if not, why:\n\
-             expired since when, made with none of the secrets, or an unknown user. Exit code 0 if it works,\n\
+            "Say whether a credential works now with the configured secrets and users, and those that servers\n\
+             have stored (store.path, unless a server holds it; redis.url), and if not, why: expired since when,\n\
+             revoked by what, made with none of the secrets, or an unknown user. Exit code 0 if it works,\n\
              else 1.\n\n\
              The password is read from standard input unless it is given otherwise.",
         )
@@ -126,7 +127,7 @@ fn verify() -> Command {
         )
         .group(ArgGroup::new("given").args(["password", "password-file"]))
         .arg(config())
-        .args(flags(&["auth"]))
+        .args(flags(&["auth", "store", "redis"]))
 }
 
 fn healthcheck() -> Command {

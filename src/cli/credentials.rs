@@ -1,17 +1,17 @@
 //! `iceway credentials`.
 
-use std::{fs, io::BufRead as _, path::PathBuf};
+use std::{fs, io::BufRead as _, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{exit::Failure, now_unix, sources, terminal, utc::utc};
+use super::{exit::Failure, known::Known, now_unix, sources, terminal, utc::utc};
 use crate::{
     api::ice_servers::{self, IceServer},
     config::{self, Loaded},
-    credentials::{Claimed, Credential, Directory, Verdict, explain},
+    credentials::{Claimed, Credential, Verdict, explain},
 };
 
 /// What to do when there is nothing to make or check credentials with.
@@ -27,10 +27,6 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
-fn directory(loaded: &Loaded) -> anyhow::Result<Directory> {
-    loaded.config.directory().context("the credentials cannot be used")
-}
-
 fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     let loaded = config::load(&sources(matches))?;
     let user = text(matches, "user");
@@ -38,8 +34,7 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     let duration = config::duration(&ttl)
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| anyhow!("--ttl {ttl:?} is not a duration; write one such as 30m or 24h"))?;
-    let credential =
-        directory(&loaded)?.mint(&user, duration, now_unix()).ok_or_else(|| anyhow!(NO_SECRET))?;
+    let credential = mint_for(&loaded, &user, duration)?;
     let reached = ice_servers::configured(&loaded.config);
     let host = matches.get_one::<String>("host").map(String::as_str);
     let uris = match host {
@@ -53,6 +48,19 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     };
     terminal::say(&shown);
     Ok(())
+}
+
+/// With the first configured secret; without one with what servers have stored.
+fn mint_for(loaded: &Loaded, user: &str, ttl: Duration) -> anyhow::Result<Credential> {
+    let configured = loaded.config.directory().context("the credentials cannot be used")?;
+    if let Some(credential) = configured.mint(user, ttl, now_unix()) {
+        return Ok(credential);
+    }
+    let known = Known::of(&loaded.config)?;
+    known.directory.mint(user, ttl, now_unix()).ok_or_else(|| match known.left_out {
+        Some(why) => anyhow!("{NO_SECRET}; stored secrets were not looked at: {why}"),
+        None => anyhow!(NO_SECRET),
+    })
 }
 
 fn as_text(credential: &Credential, uris: &[String]) -> String {
@@ -80,17 +88,22 @@ fn as_json(credential: &Credential, ttl: u64, uris: &[String]) -> String {
 
 fn verify(matches: &ArgMatches) -> Result<(), Failure> {
     let loaded = config::load(&sources(matches))?;
-    if !loaded.has_credentials() {
-        return Err(anyhow!("{NO_SECRET}, or users with auth.users_file").into());
+    let Known { directory, revocations, left_out } = Known::of(&loaded.config)?;
+    if directory.is_empty() {
+        let also = left_out.map(|why| format!("; what servers have stored was not looked at: {why}"));
+        let also = also.unwrap_or_default();
+        return Err(anyhow!("{NO_SECRET}, or users with auth.users_file{also}").into());
     }
-    let directory = directory(&loaded)?;
     let (username, password) = (text(matches, "username"), password(matches)?);
     let now = now_unix();
-    let verdict = explain(&directory, &username, &password, now);
+    let verdict = explain(&directory, &username, &password, now).unless_revoked(&revocations, &username, now);
     let (works, mut sentence) = sentence(&verdict, now);
     if !works && !directory.secrets().is_empty() {
         let ids: Vec<&str> = directory.secrets().iter().map(|secret| secret.id().as_str()).collect();
-        sentence.push_str(&format!("\nSecrets of this configuration: {}.", ids.join(", ")));
+        sentence.push_str(&format!("\nSecrets that were tried: {}.", ids.join(", ")));
+    }
+    if let Some(why) = left_out {
+        sentence.push_str(&format!("\nStored secrets and revocations were not looked at: {why}."));
     }
     terminal::say(&format!("{sentence}\n"));
     if works { Ok(()) } else { Err(Failure::Answered) }
@@ -112,7 +125,7 @@ fn sentence(verdict: &Verdict, now: u64) -> (bool, String) {
             (false, format!("{text}; for user {user:?}, made with secret {key_id}{claimed}. Mint a new one."))
         }
         Verdict::Expired { since, key_id } => {
-            let ago = config::show_duration(std::time::Duration::from_secs(now.saturating_sub(*since)));
+            let ago = config::show_duration(Duration::from_secs(now.saturating_sub(*since)));
             (false, format!("Expired since {} ({ago} ago); made with secret {key_id}. Mint a new one.", utc(*since)))
         }
         Verdict::WrongPassword { is_user, tried, expired_since, hint } => {

@@ -11,6 +11,7 @@ mod exit;
 mod fault;
 mod healthcheck;
 mod keeper;
+mod known;
 mod meanings;
 mod reference;
 mod serve;

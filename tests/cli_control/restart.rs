@@ -72,3 +72,34 @@ fn a_store_that_cannot_be_used_is_named_with_what_to_do() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("store.path") && said.contains("damaged"), "{said}");
 }
+
+#[test]
+fn verifying_and_minting_know_what_servers_have_stored() {
+    let scratch = Scratch::new();
+    let store = flag("store-path", &scratch.path("iceway.redb"));
+    let (server, caller) = start(&scratch, &[&store]);
+    caller.post("/v1/turn/secrets/rotate", json!({}));
+    let bob = caller.client(server.udp, "bob", None);
+    let carol = caller.client(server.udp, "carol", None);
+    caller.post("/v1/turn/revocations", json!({ "user": "bob" }));
+    let verify = |client: &Client| {
+        let (username, password) = (format!("--username={}", client.username), &client.password);
+        let output = iceway(&["credentials", "verify", &username, "--password", password, &store]).output();
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
+    };
+    // The server holds the file, and nothing else is configured for the command.
+    let (code, said) = verify(&carol);
+    assert!(code == 1 && said.contains("a running server holds"), "{said}");
+
+    server.signal("TERM");
+    server.ended();
+
+    let (code, said) = verify(&carol);
+    assert!(code == 0 && said.contains("Valid until") && said.contains("\"carol\""), "{said}");
+    let (code, said) = verify(&bob);
+    assert!(code == 1 && said.contains("Revoked by") && said.contains("\"bob\""), "{said}");
+    let mint = iceway(&["credentials", "mint", "--user=dave", "--host=localhost", &store]).output().unwrap();
+    assert_eq!(mint.status.code(), Some(0), "{}", String::from_utf8_lossy(&mint.stderr));
+}
