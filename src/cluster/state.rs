@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::future::{BoxFuture, FutureExt as _};
+use futures_util::future::{BoxFuture, FutureExt as _, join};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -317,11 +317,13 @@ impl Host for State {
             if news.is_empty() {
                 return 0;
             }
-            // Whoever wrote them has kept them too: acting comes first, and what can't be kept is heard of again.
-            if let Err(error) = self.store.write_rows(news.clone()).await {
+            // Whoever wrote them has kept them too: acting comes first, at once, so that nothing else ends what this is
+            // to count; and what can't be kept is heard of again.
+            let (cut, kept) = join(self.act(news.clone()), self.store.write_rows(news)).await;
+            if let Err(error) = kept {
                 tracing::error!("Rows of other nodes are in effect but not kept: {error}");
             }
-            self.act(news).await
+            cut
         }
         .boxed()
     }

@@ -36,6 +36,8 @@ pub(super) struct Joint {
 struct Given {
     directory: Arc<Directory>,
     revocations: Arc<Revocations>,
+    /// The revocations of the cluster at the last reconciliation.
+    seen: Arc<Revocations>,
 }
 
 impl Joint {
@@ -49,6 +51,7 @@ impl Joint {
         let given = Given {
             directory: Arc::clone(&started.directory),
             revocations: Arc::clone(&started.revocations),
+            seen: Arc::clone(&started.revocations),
         };
         Self {
             node,
@@ -95,9 +98,15 @@ impl Joint {
         cut.await
     }
 
-    /// Looks again whether the relay has what the cluster has.
+    /// Looks again whether the relay has what the cluster has. What is new since the last time is left to whoever
+    /// brought it, who counts what is ended.
     pub(super) async fn reconcile(&self) {
         self.give_directory();
+        let revocations = self.cluster.revocations();
+        let seen = std::mem::replace(&mut self.given().seen, Arc::clone(&revocations));
+        if !Arc::ptr_eq(&seen, &revocations) {
+            return;
+        }
         let cut = self.give_revocations().await;
         if cut > 0 {
             tracing::info!(allocations = cut, "Revoked allocations were ended.");
