@@ -218,7 +218,7 @@ fn nginx_on(address: SocketAddr) -> Result<Command> {
     let folder = scratch("nginx")?;
     fs::create_dir_all(&folder)?;
     let configuration = format!(
-        "worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;\n\
+        "master_process off; daemon off; pid {folder}/pid; error_log {folder}/error.log;\n\
          events {{ worker_connections 256; }}\n\
          http {{ access_log off; keepalive_requests 100000000; client_body_temp_path {folder}/body;\n\
          proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi;\n\
