@@ -46,6 +46,23 @@ fn a_revoked_user_is_cut_denied_and_can_have_new_credentials_at_once() {
 }
 
 #[test]
+fn each_of_many_revocations_in_one_second_hits_what_came_before_it() {
+    let server = Server::start(&[]);
+    let issued: Vec<_> = (0..5)
+        .map(|_| {
+            let made = issue(&server, &json!({ "user": "eve" }));
+            server.post("revoke", PATH, &json!({ "user": "eve" })).is(201);
+            made
+        })
+        .collect();
+    for (username, password) in issued {
+        assert_eq!(Client::with(server.udp, &username, &password).allocate(), Err(401), "{username}");
+    }
+    let (username, password) = issue(&server, &json!({ "user": "eve" }));
+    assert!(Client::with(server.udp, &username, &password).allocate().is_ok(), "{username}");
+}
+
+#[test]
 fn every_criterion_hits_what_it_names() {
     let server = Server::start(&[]);
     let (username, password) = issue(&server, &json!({ "user": "a", "label": "call:1" }));

@@ -20,12 +20,15 @@ use crate::{
         service::{Service, unix_seconds},
     },
     cluster::{Revoked, Scope, StoreError},
-    credentials::{KeyId, Revocation, USERNAME_BYTES_MAX, parse_time_limited},
+    credentials::{KeyId, Revocation, Revocations, USERNAME_BYTES_MAX, parse_time_limited},
 };
 
 /// What `POST /v1/turn/revocations` refuses by itself.
 pub(crate) const REVOKE_PROBLEMS: &[ProblemKind] =
     &[REVOCATION_EMPTY, REVOCATION_INVALID, USER_INVALID, LABEL_INVALID, REVOCATIONS_FULL, STORE_FAILED];
+
+/// How far, in seconds, the clock of a node may be ahead of another's: what they tell one another is refused beyond.
+const CLOCKS_APART_MAX: u64 = 60;
 
 /// Whom a revocation hits: credentials that agree with every field that is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -43,7 +46,8 @@ pub(crate) struct Target {
     /// Every credential made with this secret.
     #[schema(min_length = 1, max_length = 64, pattern = r"^[A-Za-z0-9._-]+$")]
     pub(crate) key_id: Option<String>,
-    /// Only those issued at this second since the Unix epoch or before; now unless given. Alone it means everybody.
+    /// Only those issued at this second since the Unix epoch or before; unless given all so far, those of nodes whose
+    /// clocks are up to a minute ahead included. Alone it means everybody.
     #[schema(value_type = Option<u64>)]
     pub(crate) issued_before: Option<Whole>,
     /// Whether live allocations end at once, on every node; else they cannot be refreshed.
@@ -173,7 +177,8 @@ impl Service {
         let ttl_max = self.settings.load().config.credentials.ttl_max.as_secs();
         let separator = self.cluster.directory().separator();
         let now = unix_seconds();
-        let revocation = target.check(self.random(), separator, now, ttl_max)?;
+        let so_far = target.so_far(&self.cluster.revocations(), now);
+        let revocation = target.check(self.random(), separator, now, so_far, ttl_max)?;
         let revoked = self.cluster.revoke(revocation.clone()).await.map_err(|error| kept(&error))?;
         tracing::info!(revocation = &*revocation.id, cut = revoked.cut, "Credentials were revoked.");
         Ok((revocation, revoked))
@@ -191,7 +196,29 @@ fn kept(error: &StoreError) -> Problem {
 }
 
 impl Target {
-    fn check(&self, id: u64, separator: char, now: u64, ttl_max: u64) -> Result<Revocation, Problem> {
+    /// The latest time of issue that a credential may say which was made until `now`: by a node whose clock is ahead,
+    /// or after an earlier revocation of the same, past which it was dated.
+    fn so_far(&self, revocations: &Revocations, now: u64) -> u64 {
+        let ahead = now.saturating_add(CLOCKS_APART_MAX);
+        let is_same = |earlier: &&Revocation| {
+            earlier.issued_before >= ahead
+                && earlier.username.is_none()
+                && earlier.user.as_deref() == self.user.as_deref()
+                && earlier.label.as_deref() == self.label.as_deref()
+                && earlier.key_id.as_ref().map(KeyId::as_str) == self.key_id.as_deref()
+        };
+        let earlier = revocations.iter().filter(is_same).map(|earlier| earlier.issued_before).max();
+        earlier.map_or(ahead, |earlier| earlier.saturating_add(1))
+    }
+
+    fn check(
+        &self,
+        id: u64,
+        separator: char,
+        now: u64,
+        so_far: u64,
+        ttl_max: u64,
+    ) -> Result<Revocation, Problem> {
         let Self { username, user, label, key_id, issued_before, kill } = self;
         if username.is_none()
             && user.is_none()
@@ -227,7 +254,7 @@ impl Target {
         // A name says itself when it ends: however long it lives, it is hit, and the revocation outlives it.
         let named = username.as_deref().and_then(|name| parse_time_limited(name, separator));
         let ends = named.map_or(0, |name| name.expires);
-        let issued_before = given.flatten().unwrap_or(now.max(ends));
+        let issued_before = given.flatten().unwrap_or(so_far.max(ends));
         Ok(Revocation {
             id: format!("{now:010}-{id:016x}").into(),
             username: username.as_deref().map(Into::into),
@@ -254,5 +281,44 @@ impl RevocationView {
             expires: revocation.expires,
             kill: revocation.cut,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_790_000_000;
+
+    fn of_user(user: &str) -> Target {
+        Target { user: Some(user.to_owned()), ..Target::default() }
+    }
+
+    fn revoked(target: &Target, earlier: &[Revocation]) -> Revocation {
+        let so_far = target.so_far(&Revocations::new(earlier.iter().cloned()), NOW);
+        target.check(1, ':', NOW, so_far, 3600).unwrap_or_else(|problem| panic!("{problem:?}"))
+    }
+
+    #[test]
+    fn credentials_of_nodes_whose_clocks_are_ahead_are_hit() {
+        assert_eq!(revoked(&of_user("bob"), &[]).issued_before, NOW + CLOCKS_APART_MAX);
+    }
+
+    #[test]
+    fn what_was_issued_past_an_earlier_revocation_is_hit_by_the_next() {
+        let first = revoked(&of_user("bob"), &[]);
+        let second = revoked(&of_user("bob"), std::slice::from_ref(&first));
+        assert_eq!(second.issued_before, first.issued_before + 1);
+        let of_eve = revoked(&of_user("eve"), &[first, second]);
+        assert_eq!(of_eve.issued_before, NOW + CLOCKS_APART_MAX, "others' revocations do not add up");
+    }
+
+    #[test]
+    fn a_time_that_is_given_is_taken_as_it_is() {
+        let target = Target {
+            issued_before: Some(Whole(i64::try_from(NOW - 5).unwrap_or_default())),
+            ..of_user("bob")
+        };
+        assert_eq!(revoked(&target, &[]).issued_before, NOW - 5);
     }
 }
