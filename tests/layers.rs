@@ -9,20 +9,24 @@ use std::{
 };
 
 /// Each layer with what it may use. Dependencies point down only.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("stun", &[]),
     ("credentials", &[]),
     ("turn", &["stun", "credentials"]),
-    ("config", &["turn", "credentials"]),
+    ("signaling", &["credentials"]),
+    ("config", &["turn", "signaling", "credentials"]),
     ("telemetry", &[]),
-    ("cluster", &["credentials", "config", "telemetry"]),
+    ("cluster", &["signaling", "credentials", "config", "telemetry"]),
     ("runtime", &["turn", "stun", "credentials", "config", "telemetry"]),
-    ("api", &["cluster", "runtime", "turn", "stun", "credentials", "config", "telemetry"]),
-    ("cli", &["api", "cluster", "runtime", "turn", "stun", "credentials", "config", "telemetry"]),
+    ("api", &["cluster", "runtime", "turn", "stun", "signaling", "credentials", "config", "telemetry"]),
+    (
+        "cli",
+        &["api", "cluster", "runtime", "turn", "stun", "signaling", "credentials", "config", "telemetry"],
+    ),
 ];
 
 /// Layers without I/O, clock or randomness of their own.
-const PURE: [&str; 3] = ["stun", "credentials", "turn"];
+const PURE: [&str; 4] = ["stun", "credentials", "turn", "signaling"];
 
 /// What the pure layers must not name.
 const IMPURE: [&str; 19] = [

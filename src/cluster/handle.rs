@@ -9,13 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::future::join;
 use tokio::sync::{Mutex, watch};
 
 use super::{
     Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer, NodeId,
     NodeInfo, NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError,
-    Row, StoreError,
+    Row, SignalHandler, StoreError,
     alone::Alone,
     clock::unix_millis,
     derive::derive_key,
@@ -152,6 +153,23 @@ impl Cluster {
     /// not.
     pub async fn settled(&self) -> bool {
         self.inner.peers.settled().await
+    }
+
+    /// Joins the signaling relay of this node to those of the others.
+    pub fn connect_signaling(&self, handler: Arc<dyn SignalHandler>) {
+        self.inner.peers.connect_signaling(handler);
+    }
+
+    /// Hands bytes to the signaling relay of a run of another node; `false`: they are lost.
+    #[must_use]
+    pub fn send_signal(&self, node: &str, run: u64, bytes: Bytes) -> bool {
+        self.inner.peers.send_signal(node, run, bytes)
+    }
+
+    /// Which run of this node this is: greater than all before.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.inner.peers.nodes().list.first().map_or(0, |node| node.incarnation)
     }
 
     /// Tells the others at once how this node does, as when it begins to drain.

@@ -23,6 +23,7 @@ mod request;
 mod revocation;
 mod row;
 mod secrets;
+mod signal;
 mod state;
 mod store;
 mod tables;
@@ -52,6 +53,7 @@ pub use secrets::{
     Rotation, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInfo, SecretSource, SecretState, SecretsError,
     read_secrets,
 };
+pub use signal::SignalHandler;
 pub use state::Changes;
 pub use store::StoreError;
 pub use tables::{

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 
 use zeroize::Zeroizing;
@@ -9,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::config::SharedSecret;
 
 use super::{
-    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, UsageError, UsagePage, UsageQuery,
-    UsageRecord, UsageTotals,
+    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, SignalHandler, UsageError, UsagePage,
+    UsageQuery, UsageRecord, UsageTotals,
 };
 
 /// How well the other nodes can be reached.
@@ -135,6 +136,16 @@ pub trait Peers: Send + Sync + 'static {
     /// The MD5 key of a user in coturn's user database; `None` if there is no such user, no such database, or it does
     /// not answer in time.
     fn find_user(&self, realm: String, name: String) -> BoxFuture<'_, Option<[u8; 16]>>;
+
+    /// Tells the signaling relay of this node what other nodes and the bus do, from now on: first of all that those
+    /// which are there now are up. Once. `Alone` has none.
+    fn connect_signaling(&self, _handler: Arc<dyn SignalHandler>) {}
+
+    /// Hands bytes to the signaling relay of a run of another node, behind those handed in before. `false`: they are
+    /// lost, since too much waits or nobody can be reached.
+    fn send_signal(&self, _node: &str, _run: u64, _bytes: Bytes) -> bool {
+        false
+    }
 
     /// What happened so far.
     fn counters(&self) -> PeerCounters;

@@ -1,0 +1,36 @@
+//! The signaling relay as a state machine without I/O: sessions, rooms, presence, calls, replay, and the other nodes.
+//!
+//! One [`Server`] is all of a node. Whoever drives it hands in what sockets and other nodes brought together with the
+//! time, and then performs what it says: write these frames, close that socket, hand these bytes to that node, make
+//! ICE servers, keep this event. It waits for nothing. The protocol is `rtc-signal.v1`.
+//!
+//! Every node knows all sessions, room members and calls of all nodes: each tells the others what changes at its own,
+//! over links that lose and reorder nothing while both ends live. So no question is ever asked on the way of a frame,
+//! and nothing but the bytes between nodes needs a bus.
+
+mod connection;
+mod decision;
+mod error;
+mod event;
+mod frame;
+mod ids;
+mod options;
+mod output;
+mod revoke;
+mod server;
+mod time;
+
+pub use connection::{Client, CloseCode, Next};
+pub use decision::{
+    Answer, Ask, CallGrants, CallMode, CallTo, Decision, Denial, Grants, IceServers, Identity, Place, Role,
+    RoomGrant, RoomRight,
+};
+pub use error::{ErrorCode, FrameError};
+pub use event::{CallRecord, CallState, CallStep, Event, EventKind, EventNumber, Outcome, Party};
+pub use frame::{Body, Frame, Hello, Resume, SpeaksFor, Status, To};
+pub use ids::{CallId, ConnectionId, NodeName, RoomId, SessionId, UserId};
+pub use options::{Limits, Options};
+pub use output::{Output, PushReason};
+pub use revoke::Revoke;
+pub use server::{Server, Setup, Written};
+pub use time::{Instant, Now};
