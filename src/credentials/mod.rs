@@ -8,6 +8,8 @@
 
 mod candidate;
 mod claims;
+#[cfg(feature = "server")]
+pub(crate) mod der;
 mod directory;
 mod explain;
 #[cfg(feature = "server")]

@@ -7,7 +7,6 @@
 
 mod algorithm;
 mod claims;
-mod der;
 mod error;
 mod jwk;
 mod key;

@@ -3,10 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
-    KeySetError, der,
+    KeySetError,
     jwk::rsa,
     key::{KeySet, Material, VerifyingKey},
 };
+use crate::credentials::der;
 
 const BEGIN: &str = "-----BEGIN PUBLIC KEY-----";
 const END: &str = "-----END PUBLIC KEY-----";

@@ -2,12 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::validity::element;
+use crate::credentials::der::{OBJECT_IDENTIFIER, SEQUENCE, element};
 
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xA0;
 const EXTENSIONS: u8 = 0xA3;
-const OBJECT_IDENTIFIER: u8 = 0x06;
 const BOOLEAN: u8 = 0x01;
 const OCTET_STRING: u8 = 0x04;
 const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1D, 0x11];

@@ -1,5 +1,7 @@
 //! When a certificate is valid (RFC 5280 §4.1.2.5): the one thing in it that rustls leaves to the client to check.
 
+use crate::credentials::der::{INTEGER, SEQUENCE, element};
+
 /// From when to when a certificate is valid, in seconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
@@ -7,9 +9,7 @@ pub(crate) struct Validity {
     pub(crate) not_after: u64,
 }
 
-const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xA0;
-const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
@@ -25,25 +25,6 @@ pub(crate) fn validity(certificate: &[u8]) -> Option<Validity> {
     let (not_before, rest) = time(validity)?;
     let (not_after, _) = time(rest)?;
     Some(Validity { not_before, not_after })
-}
-
-/// Splits the contents of the element that `input` starts with from what follows it.
-pub(super) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let (&first, rest) = input.split_first()?;
-    if first != tag {
-        return None;
-    }
-    let (&length, rest) = rest.split_first()?;
-    let (length, rest) = if length < 0x80 {
-        (usize::from(length), rest)
-    } else {
-        let (digits, rest) = rest.split_at_checked(usize::from(length & 0x7F))?;
-        if digits.len() > 4 {
-            return None;
-        }
-        (digits.iter().fold(0, |length, &digit| length << 8 | usize::from(digit)), rest)
-    };
-    rest.split_at_checked(length)
 }
 
 /// Reads a UTCTime or GeneralizedTime; in certificates both end in `Z` and have seconds.

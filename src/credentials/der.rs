@@ -1,12 +1,12 @@
-//! As much of DER as a public key needs.
+//! As much of DER (X.690) as keys and certificates need.
 
-pub(super) const SEQUENCE: u8 = 0x30;
-pub(super) const INTEGER: u8 = 0x02;
-pub(super) const BIT_STRING: u8 = 0x03;
-pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(crate) const SEQUENCE: u8 = 0x30;
+pub(crate) const INTEGER: u8 = 0x02;
+pub(crate) const BIT_STRING: u8 = 0x03;
+pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 
 /// Splits the contents of the element that `input` starts with from what follows it.
-pub(super) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&first, rest) = input.split_first()?;
     if first != tag {
         return None;
@@ -25,7 +25,7 @@ pub(super) fn element(input: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 /// An unsigned integer without leading zeros.
-pub(super) fn unsigned(input: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(crate) fn unsigned(input: &[u8]) -> Option<(&[u8], &[u8])> {
     let (mut digits, rest) = element(input, INTEGER)?;
     while let Some((0, shorter)) = digits.split_first() {
         digits = shorter;
