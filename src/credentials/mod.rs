@@ -18,6 +18,7 @@ mod opaque_string;
 mod revocation;
 mod secret;
 mod time_limited;
+pub mod webhook;
 
 pub use candidate::{Candidate, CandidateKey, Candidates, Validity};
 pub use claims::{
