@@ -17,6 +17,9 @@ mod metrics;
 mod nat;
 mod pressure;
 mod readme;
+mod signal_chaos;
+#[path = "../signal_support/mod.rs"]
+mod signal_support;
 mod store;
 mod stunclient;
 mod support;
