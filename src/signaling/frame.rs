@@ -1,5 +1,9 @@
 //! Frames of clients, read without copying what is only passed on.
 
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
@@ -217,12 +221,14 @@ pub enum Status {
     Dnd,
 }
 
-impl<'a> Frame<'a> {
-    /// Reads a text frame.
-    ///
-    /// # Errors
-    /// See [`FrameError`].
-    pub fn read(text: &'a str) -> Result<Self, FrameError> {
-        Err(FrameError::NotJson(text.chars().take(8).collect()))
+impl Status {
+    /// As it stands in frames.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Away => "away",
+            Self::Dnd => "dnd",
+        }
     }
 }
