@@ -25,6 +25,7 @@ mod server;
 mod service;
 pub(crate) mod utc;
 mod v1;
+mod web;
 
 pub use caller::{Access, AccessError};
 pub use cluster_metrics::ClusterFigures;
@@ -34,3 +35,4 @@ pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::{openapi, router};
 pub use server::{HttpServer, serve};
 pub use service::{Dialect, Service, ServiceState, Settings};
+pub use web::{TRIAL_AUDIENCE, TRIAL_ISSUER};

@@ -1,5 +1,6 @@
 //! The paths.
 
+use axum::http::request::Parts;
 use axum::{
     Router,
     body::Bytes,
@@ -23,12 +24,21 @@ use super::{
     openapi::{Endpoints, Guard},
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     v1::{allocations, api_keys, credentials, ice_servers, nodes, revocations, secrets, usage},
+    web,
 };
 
 /// What Prometheus asks for.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// What is listed at `/`.
-const PATHS: [&str; 5] = ["/v1/turn/credentials", "/openapi.json", "/metrics", "/healthz", "/readyz"];
+const PATHS: [&str; 7] = [
+    "/v1/turn/credentials",
+    "/iceway.js",
+    "/iceway.d.ts",
+    "/openapi.json",
+    "/metrics",
+    "/healthz",
+    "/readyz",
+];
 
 /// Everything the node answers over HTTP.
 pub fn router(service: Service) -> Router {
@@ -41,6 +51,7 @@ pub fn router(service: Service) -> Router {
             routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
         )
         .route_layer(middleware::from_fn_with_state(service.clone(), idempotency::once))
+        .merge(web::assets())
         .method_not_allowed_fallback(async || METHOD_NOT_ALLOWED.answer(&[]))
         .fallback(async || NOT_FOUND.answer(&[]))
         .with_state(service)
@@ -60,6 +71,7 @@ fn endpoints() -> Endpoints {
         .add(Guard::CallerOrAddress, routes!(scrape), &[])
         .add(Guard::Caller, routes!(credentials::issue_credentials), &[credentials::ISSUE_PROBLEMS])
         .add(Guard::Caller, routes!(ice_servers::own_ice_servers), &[ice_servers::END_USER_PROBLEMS])
+        .add(Guard::Nobody, routes!(web::trial_token), &[web::TRIAL_PROBLEMS])
         .add(Guard::Caller, routes!(uberti::turn_by_query), &[uberti::UBERTI_PROBLEMS])
         .add(
             Guard::Caller,
@@ -101,15 +113,18 @@ struct Index {
     paths: [&'static str; PATHS.len()],
 }
 
-/// Says what answers.
+/// Says what answers. Browsers, which accept `text/html`, get the built-in page instead, where `page.enabled` has one.
 #[utoipa::path(
     get,
     path = "/",
     tag = "node",
     responses((status = 200, description = "Name and version.", body = Index))
 )]
-async fn index() -> Answer<Index> {
-    Answer(Index { name: "iceway", version: env!("CARGO_PKG_VERSION"), paths: PATHS })
+async fn index(State(service): State<Service>, parts: Parts) -> Response {
+    if let Some(page) = web::page(&service, &parts) {
+        return page;
+    }
+    Answer(Index { name: "iceway", version: env!("CARGO_PKG_VERSION"), paths: PATHS }).into_response()
 }
 
 /// Everything that is counted, in the text format of Prometheus. Without a key only from `http.metrics_from`.

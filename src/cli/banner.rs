@@ -1,6 +1,9 @@
 //! What is said to somebody who starts the server with nothing configured.
 
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 
@@ -10,7 +13,7 @@ use crate::{
         HttpServer,
         ice_servers::{self, IceServer, Reached},
     },
-    config::Loaded,
+    config::{Loaded, PageEnabled},
     credentials::Credential,
     runtime::Node,
     turn::Transport,
@@ -42,6 +45,7 @@ pub(super) fn text(
     listening(&mut text, &reached);
     relaying(&mut text, loaded, node);
     if let Some(http) = http {
+        page(&mut text, loaded, http);
         section(&mut text, "Metrics and health");
         line(&mut text, &format!("http://{0}/metrics  http://{0}/readyz", http.address()));
     }
@@ -59,6 +63,17 @@ fn section(text: &mut String, title: &str) {
 
 fn line(text: &mut String, words: &str) {
     text.push_str(&format!("  {words}\n"));
+}
+
+/// Where a browser sees in a minute that all of it works.
+fn page(text: &mut String, loaded: &Loaded, http: &HttpServer) {
+    if loaded.config.page.enabled == PageEnabled::Off {
+        return;
+    }
+    let address = http.address();
+    let ip = if address.ip().is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { address.ip() };
+    section(text, "Open this page: it checks each way to the relay and has a room for a first call");
+    line(text, &format!("http://{}/", SocketAddr::new(ip, address.port())));
 }
 
 fn listening(text: &mut String, reached: &Reached) {

@@ -26,8 +26,8 @@ pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
     Api, Auth, CertificatePrincipal, Config, Credentials, External, Http, Jwt, Listen, Log, LogFormat,
-    LogLevel, Node, Peers, Protocol, Relay, RequireHttps, Runtime, SCOPE_WORDS, ScopeRule, SecretBytes,
-    ServerUri, SharedSecret, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience, Usage,
-    WebOrigin,
+    LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay, RequireHttps, Runtime, SCOPE_WORDS, ScopeRule,
+    SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience,
+    Usage, WebOrigin,
 };
 pub use units::{duration, show_duration};

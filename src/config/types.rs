@@ -13,12 +13,14 @@ use zeroize::Zeroizing;
 use crate::turn;
 
 mod access;
+mod page;
 mod service;
 mod store;
 
 pub use access::{
     Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
 };
+pub use page::{Page, PageEnabled};
 pub use service::{Credentials, Node, ServerUri};
 pub use store::{Store, Usage};
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub api: Api,
     /// Tokens that callers may bring.
     pub jwt: Jwt,
+    /// The built-in page.
+    pub page: Page,
     /// What this node is called and where clients reach it.
     pub node: Node,
     /// The credentials the API hands out.

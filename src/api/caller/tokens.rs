@@ -82,7 +82,7 @@ impl Tokens {
             (Some(url), _) => Some(Jwks::new(url, config.jwks_ca_file.as_ref(), Arc::clone(counters))?),
         };
         let mut algorithms = config.algorithms.clone();
-        if config.hs256_secret_file.is_some() {
+        if config.hs256_secret_file.is_some() || config.trial_secret.is_some() {
             algorithms.push(Algorithm::Hs256);
         }
         Ok(Some(Arc::new(Self {
@@ -200,6 +200,11 @@ fn local_keys(config: &config::Jwt) -> Result<KeySet, TokensError> {
             })?;
             keys.push(shared);
         }
+    }
+    if let Some(secret) = &config.trial_secret
+        && let Ok(shared) = VerifyingKey::shared(secret.expose())
+    {
+        keys.push(shared);
     }
     Ok(keys)
 }

@@ -1,7 +1,7 @@
 //! Fields that take one of a few words.
 
 use super::{
-    super::types::{LogFormat, LogLevel, RequireHttps},
+    super::types::{LogFormat, LogLevel, PageEnabled, RequireHttps},
     Field, Raw, Rule,
 };
 use crate::turn::Expiry;
@@ -53,3 +53,5 @@ choice_field!(LogFormat, "auto|text|json",
     "auto" => LogFormat::Auto, "text" => LogFormat::Text, "json" => LogFormat::Json);
 choice_field!(RequireHttps, "auto|always|never",
     "auto" => RequireHttps::Auto, "always" => RequireHttps::Always, "never" => RequireHttps::Never);
+choice_field!(PageEnabled, "auto|on|off",
+    "auto" => PageEnabled::Auto, "on" => PageEnabled::On, "off" => PageEnabled::Off);

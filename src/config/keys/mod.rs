@@ -8,6 +8,7 @@ mod http;
 mod jwt;
 mod listen;
 mod node;
+mod page;
 mod redis;
 mod relay;
 mod service;
@@ -84,7 +85,7 @@ impl Key {
 /// Every key, in the order of the file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     let clients = listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS);
-    let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS);
+    let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS).chain(page::KEYS);
     clients
         .chain(node::KEYS)
         .chain(credentials::KEYS)
@@ -122,6 +123,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("http", "The HTTP listener: the API, /metrics, /healthz, /readyz."),
     ("api", "Who may call the API, and how often."),
     ("jwt", "Tokens of an OAuth 2 or OpenID Connect issuer (RFC 7519) that callers may bring."),
+    ("page", "The built-in page that browsers get at /."),
     (
         "redis",
         "The Redis that several nodes share, to work as one. Needs redis.url and redis.cluster_key_file; without them this node is alone.",

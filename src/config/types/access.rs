@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::SecretBytes;
 use crate::credentials::jwt::Algorithm;
 
 /// The HTTP listener: the API, metrics and health.
@@ -102,6 +103,8 @@ pub struct Jwt {
     pub keys_file: Option<PathBuf>,
     /// A file with a secret shared with the issuer.
     pub hs256_secret_file: Option<PathBuf>,
+    /// A secret of this process, for the tokens of a bare start; not configured.
+    pub trial_secret: Option<SecretBytes>,
     /// What they may be signed with, beside HS256 where there is a secret. Default: all but HS256.
     pub algorithms: Vec<Algorithm>,
     /// By how much clocks may differ. Default 60 s.
@@ -173,6 +176,7 @@ impl Default for Jwt {
             jwks_ca_file: None,
             keys_file: None,
             hs256_secret_file: None,
+            trial_secret: None,
             algorithms: Algorithm::PUBLIC.to_vec(),
             leeway: Duration::from_secs(60),
             lifetime_max: Duration::from_secs(86_400),

@@ -1,0 +1,2 @@
+/** The client of the signaling relay, see iceway.d.ts. */
+export {};
