@@ -56,6 +56,8 @@ fn the_example_file_is_valid_with_every_line_put_in_force() {
             r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#,
         ),
         ("issuer-secret", "0123456789abcdef0123456789abcdef\n"),
+        ("webhook-secret", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n"),
+        ("backend-authorities.pem", "x"),
         ("redis-password", "x\n"),
         ("sentinel-password", "x\n"),
         ("cluster-key", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"),

@@ -22,6 +22,7 @@ use super::{
     derive::derive_key,
     limits::Limits,
     memory::Memory,
+    outbox::Outbox,
     redis::Redis,
     state::State,
     store::{Bounds, Store},
@@ -102,6 +103,7 @@ pub(super) struct Inner {
     pub(super) changing: Mutex<()>,
     limits: Limits,
     memory: Memory,
+    pub(super) outbox: Outbox,
 }
 
 impl Cluster {
@@ -132,7 +134,9 @@ impl Cluster {
         let state = Arc::new(State::new(settings.id.clone(), config, store, contents)?);
         let peers = find(node_info(settings)?)?;
         let (limits, memory, changing) = (Limits::default(), Memory::default(), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { state, peers, changing, limits, memory }) })
+        let own = || derive_key(&state.node_key[..], b"iceway node", "pseudonyms");
+        let outbox = Outbox::new(config, *peers.derive_key("pseudonyms").unwrap_or_else(own));
+        Ok(Self { inner: Arc::new(Inner { state, peers, changing, limits, memory, outbox }) })
     }
 
     /// Begins to act on what other nodes ask and to tell them about this one. Once, when the relay listens.
@@ -147,6 +151,7 @@ impl Cluster {
         let host: Arc<State> = Arc::clone(&self.inner.state);
         self.inner.peers.serve(host);
         upkeep::start(&self.inner);
+        Outbox::start(&self.inner);
     }
 
     /// Waits until this and the other nodes have told one another all rows, for at most five seconds; `false`: they have
@@ -202,6 +207,7 @@ impl Cluster {
         state.write_uses();
         let handed_on = tokio::time::timeout(FAREWELL_MAX, async {
             upkeep::forward_usage(&self.inner).await;
+            self.inner.outbox.flush().await;
             self.inner.peers.close().await;
         });
         if handed_on.await.is_err() {

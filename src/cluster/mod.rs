@@ -17,6 +17,7 @@ mod last_uses;
 mod limits;
 mod memory;
 mod node;
+mod outbox;
 mod peers;
 mod redis;
 mod request;
@@ -41,6 +42,11 @@ pub use derive::derive_key;
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
+use outbox::OutboxBounds;
+pub use outbox::{
+    CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventPeers, KeptEvent,
+    OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView, SignalEvent,
+};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use redis::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,

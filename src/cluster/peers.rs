@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::config::SharedSecret;
 
 use super::{
-    Answer, Ask, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, SignalHandler, UsageError, UsagePage,
-    UsageQuery, UsageRecord, UsageTotals,
+    Answer, Ask, EventPeers, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, SignalHandler,
+    UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals,
 };
 
 /// How well the other nodes can be reached.
@@ -145,6 +145,11 @@ pub trait Peers: Send + Sync + 'static {
     /// lost, since too much waits or nobody can be reached.
     fn send_signal(&self, _node: &str, _run: u64, _bytes: Bytes) -> bool {
         false
+    }
+
+    /// Where nodes keep events together; `None`: each by itself.
+    fn events(&self) -> Option<&dyn EventPeers> {
+        None
     }
 
     /// What happened so far.

@@ -11,6 +11,8 @@ use super::{Health, handle::Inner};
 const EVERY: Duration = Duration::from_secs(1);
 /// How often it is written when API keys were last used.
 const USES_EVERY: u32 = 60;
+/// How often calls are forgotten.
+const CALLS_EVERY: u32 = 10;
 /// Records handed on at once.
 const FORWARD_MAX: usize = 256;
 /// Pages handed on without a pause.
@@ -28,6 +30,9 @@ pub(super) fn start(inner: &Arc<Inner>) {
             count = count.wrapping_add(1);
             let Some(inner) = Weak::upgrade(&inner) else { return };
             inner.state.prune();
+            if count.is_multiple_of(CALLS_EVERY) {
+                inner.outbox.prune(&inner);
+            }
             if count.is_multiple_of(USES_EVERY) {
                 inner.state.write_uses();
             }

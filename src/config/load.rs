@@ -15,6 +15,7 @@ use super::{
     problem::{ConfigError, Origin, Problem},
     redis_files, secrets,
     types::Config,
+    webhook_files,
 };
 
 /// The variable that names the configuration file.
@@ -222,6 +223,8 @@ impl Loading {
         let origin = |path: &str| self.origins.get(path).cloned().unwrap_or_default();
         let redis = redis_files::read(&mut self.config.redis, &origin);
         self.errors.extend(redis.errors);
+        let webhooks = webhook_files::read(&mut self.config.webhooks, &origin);
+        self.errors.extend(webhooks.errors);
         let read = secrets::read(&mut self.config, &origin("auth.secret_file"), &origin("auth.users_file"));
         self.errors.extend(read.errors);
         let found = check::contradictions(&self.config, &self.origins);
@@ -229,7 +232,13 @@ impl Loading {
         if !self.errors.is_empty() {
             return Err(ConfigError { problems: self.errors });
         }
-        let warnings = redis.warnings.into_iter().chain(read.warnings).chain(found.warnings).collect();
+        let warnings = redis
+            .warnings
+            .into_iter()
+            .chain(webhooks.warnings)
+            .chain(read.warnings)
+            .chain(found.warnings)
+            .collect();
         Ok(Loaded { config: self.config, warnings, file, origins: self.origins })
     }
 }

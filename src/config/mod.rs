@@ -18,6 +18,7 @@ mod render;
 mod secrets;
 mod types;
 mod units;
+mod webhook_files;
 
 pub use flags::{flags, given_flags};
 pub use load::{FILE_VARIABLE, Loaded, Sources, load};
@@ -30,4 +31,5 @@ pub use types::{
     SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience,
     Usage, WebOrigin,
 };
+pub use types::{Calls, EventFilter, RetryWait, Webhooks};
 pub use units::{duration, show_duration};

@@ -62,6 +62,9 @@ fn sample(key: &Key) -> &'static str {
         "redis.ca_file" => "\"/etc/iceway/redis-ca.pem\"",
         "redis.certificate" => "\"/etc/iceway/redis-client.pem\"",
         "redis.private_key" => "\"/etc/iceway/redis-client-key.pem\"",
+        "webhooks.url" => "\"https://backend.example.org/rtc/events\"",
+        "webhooks.secret_file" => "\"/etc/iceway/webhook-secret\"",
+        "webhooks.ca_file" => "\"/etc/iceway/backend-authorities.pem\"",
         "log.filter" => "\"info,iceway::turn=debug\"",
         _ => "\"iceway\"",
     }

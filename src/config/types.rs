@@ -16,6 +16,7 @@ mod access;
 mod page;
 mod service;
 mod store;
+mod webhooks;
 
 pub use access::{
     Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
@@ -23,6 +24,7 @@ pub use access::{
 pub use page::{Page, PageEnabled};
 pub use service::{Credentials, Node, ServerUri};
 pub use store::{Store, Usage};
+pub use webhooks::{Calls, EventFilter, RetryWait, Webhooks};
 
 /// Everything a node is told. [`Config::default`] is what a node runs with when nothing is configured, except that
 /// it then also generates a secret.
@@ -70,6 +72,10 @@ pub struct Config {
     pub store: Store,
     /// How much is kept of who used how much.
     pub usage: Usage,
+    /// Where events are delivered.
+    pub webhooks: Webhooks,
+    /// How long calls are remembered.
+    pub calls: Calls,
     /// What is logged and how.
     pub log: Log,
 }

@@ -7,6 +7,7 @@
 mod book;
 #[cfg(test)]
 mod disk;
+mod events;
 mod file;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ use zeroize::Zeroizing;
 
 use super::{ApiKeyId, OpenError, Row, UsagePage, UsageQuery, UsageRecord, UsageTotals};
 use writer::{Command, Writer};
+
+pub(super) use events::EventCommand;
 
 /// What may wait to be written.
 const QUEUE_MAX: usize = 65_536;
@@ -155,6 +158,11 @@ impl Store {
     /// A sum of days.
     pub(super) async fn usage_totals(&self, query: UsageQuery) -> Result<UsageTotals, StoreError> {
         self.ask(|reply| Command::Totals(query, reply)).await
+    }
+
+    /// Has the thread do something with events, behind everything before it.
+    pub(super) fn command(&self, command: EventCommand) -> Result<(), StoreError> {
+        self.send(Command::Events(command))
     }
 
     /// Answered when everything before it is synced. Waits for a place in the queue.

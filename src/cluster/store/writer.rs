@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     Bounds, Contents, QUEUE_MAX, StoreCounters, StoreError,
     book::{self, Fault, Identity},
+    events::{self, EventCommand},
     file::{self, Source},
 };
 use crate::cluster::{
@@ -44,6 +45,7 @@ pub(super) enum Command {
     Acknowledge { up_to: u64, reply: Reply<u64> },
     Page { after: u64, limit: usize, reply: Reply<UsagePage> },
     Totals(UsageQuery, Reply<UsageTotals>),
+    Events(EventCommand),
     Flush(Reply<()>),
 }
 
@@ -52,11 +54,43 @@ impl Command {
     const fn is_awaited(&self) -> bool {
         match self {
             Self::Forget(..) | Self::Used(_) | Self::Usage(_) => false,
+            Self::Events(command) => command.is_awaited(),
             Self::Rows(..)
             | Self::Acknowledge { .. }
             | Self::Page { .. }
             | Self::Totals(..)
             | Self::Flush(_) => true,
+        }
+    }
+}
+
+impl Command {
+    /// Whether it changes nothing.
+    const fn is_reading(&self) -> bool {
+        match self {
+            Self::Page { .. } | Self::Totals(..) => true,
+            Self::Events(command) => command.is_reading(),
+            Self::Rows(..)
+            | Self::Forget(..)
+            | Self::Used(_)
+            | Self::Usage(_)
+            | Self::Acknowledge { .. }
+            | Self::Flush(_) => false,
+        }
+    }
+
+    /// Whether applying it answers a count.
+    const fn has_count(&self) -> bool {
+        match self {
+            Self::Acknowledge { .. } => true,
+            Self::Events(command) => !command.is_reading(),
+            Self::Rows(..)
+            | Self::Forget(..)
+            | Self::Used(_)
+            | Self::Usage(_)
+            | Self::Page { .. }
+            | Self::Totals(..)
+            | Self::Flush(_) => false,
         }
     }
 }
@@ -70,6 +104,8 @@ pub(super) struct Writer {
     database: Option<Database>,
     /// The place of the last record.
     last: u64,
+    /// The place of the last event or change of a call.
+    last_event: u64,
     /// Records that are not in the file yet.
     waiting: Vec<UsageRecord>,
     days_looked_at: Option<Instant>,
@@ -94,6 +130,7 @@ impl Writer {
         let last_used = book::last_used(&read).map_err(fault)?;
         let (pending, last) = book::usage_extent(&read).map_err(fault)?;
         counters.usage_pending.store(pending, Ordering::Relaxed);
+        let last_event = events::establish(&database).map_err(fault)?;
         let last = last.unwrap_or_else(|| unix_millis() << FIRST_PLACE_SHIFT);
         let writer = Self {
             source,
@@ -101,6 +138,7 @@ impl Writer {
             counters,
             database: Some(database),
             last,
+            last_event,
             waiting: Vec::new(),
             days_looked_at: None,
             is_failing: false,
@@ -162,8 +200,7 @@ impl Writer {
                 commands.push(command);
             }
         }
-        let is_reading_only = self.waiting.is_empty()
-            && commands.iter().all(|command| matches!(command, Command::Page { .. } | Command::Totals(..)));
+        let is_reading_only = self.waiting.is_empty() && commands.iter().all(Command::is_reading);
         let written = self
             .reopen()
             .and_then(|()| if is_reading_only { Ok(Vec::new()) } else { self.transact(&commands) });
@@ -188,11 +225,11 @@ impl Writer {
     /// One transaction with everything; answers what each acknowledgement removed, in their order.
     fn transact(&mut self, commands: &[Command]) -> Result<Vec<u64>, String> {
         let Some(database) = &self.database else { return Err("it is closed".to_owned()) };
-        let bounds = self.bounds;
+        let (bounds, mut last_event) = (self.bounds, self.last_event);
         let is_time_for_days = self.days_looked_at.is_none_or(|at| at.elapsed() >= DAYS_EVERY);
         let result = (|| -> Result<_, Fault> {
             let write = database.begin_write()?;
-            let counts = apply(&write, commands)?;
+            let counts = apply(&write, commands, &mut last_event)?;
             let overflowed =
                 if self.waiting.is_empty() { 0 } else { book::put_usage(&write, &self.waiting, self.last)? };
             let lost = book::bound_usage(&write, bounds)?;
@@ -209,9 +246,12 @@ impl Writer {
         }
         let added = self.waiting.len() as u64;
         self.last += added;
+        self.last_event = last_event;
         self.waiting.clear();
         let counters = &self.counters;
-        let removed = counts.iter().sum::<u64>().saturating_add(lost);
+        let acknowledged = commands.iter().filter(|command| command.has_count()).zip(&counts);
+        let acknowledged = acknowledged.filter(|(command, _)| matches!(command, Command::Acknowledge { .. }));
+        let removed = acknowledged.map(|(_, count)| count).sum::<u64>().saturating_add(lost);
         counters.usage_pending.fetch_add(added, Ordering::Relaxed);
         counters.usage_pending.fetch_sub(removed, Ordering::Relaxed);
         counters.usage_lost.fetch_add(lost, Ordering::Relaxed);
@@ -257,8 +297,22 @@ impl Writer {
                     let bounds = self.bounds;
                     send(reply, self.read(|read| book::totals(read, &query, bounds)));
                 }
+                Command::Events(command) => {
+                    let count = if command.is_reading() { None } else { counts.next() };
+                    self.answer_events(command, count.copied().unwrap_or_default());
+                }
                 Command::Forget(..) | Command::Used(_) | Command::Usage(_) => {}
             }
+        }
+    }
+
+    fn answer_events(&self, command: EventCommand, count: u64) {
+        let path = self.source.path();
+        let failed = |fault: Fault| StoreError::Write { path: path.clone(), problem: fault.to_string() };
+        let Some(database) = &self.database else { return command.refuse(&StoreError::Closed) };
+        match database.begin_read() {
+            Ok(read) => command.answer(count, &read, &failed),
+            Err(error) => command.refuse(&failed(error.into())),
         }
     }
 
@@ -273,8 +327,8 @@ impl Writer {
     }
 }
 
-/// Applies everything that writes, and answers what each acknowledgement removed.
-fn apply(write: &WriteTransaction, commands: &[Command]) -> Result<Vec<u64>, Fault> {
+/// Applies everything that writes, and answers the count of each that has one.
+fn apply(write: &WriteTransaction, commands: &[Command], last_event: &mut u64) -> Result<Vec<u64>, Fault> {
     let mut counts = Vec::new();
     for command in commands {
         match command {
@@ -282,7 +336,14 @@ fn apply(write: &WriteTransaction, commands: &[Command]) -> Result<Vec<u64>, Fau
             Command::Forget(rows, now) => book::forget_rows(write, rows, *now)?,
             Command::Used(uses) => book::put_uses(write, uses)?,
             Command::Acknowledge { up_to, .. } => counts.push(book::acknowledge(write, *up_to)?),
-            Command::Usage(_) | Command::Page { .. } | Command::Totals(..) | Command::Flush(_) => {}
+            Command::Events(command) if !command.is_reading() => {
+                counts.push(command.apply(write, last_event)?)
+            }
+            Command::Events(_)
+            | Command::Usage(_)
+            | Command::Page { .. }
+            | Command::Totals(..)
+            | Command::Flush(_) => {}
         }
     }
     Ok(counts)
@@ -328,6 +389,7 @@ fn refuse(command: Command, error: &StoreError) {
         Command::Acknowledge { reply, .. } => send(reply, Err(error.clone())),
         Command::Page { reply, .. } => send(reply, Err(error.clone())),
         Command::Totals(_, reply) => send(reply, Err(error.clone())),
+        Command::Events(command) => command.refuse(error),
         Command::Forget(..) | Command::Used(_) | Command::Usage(_) => {}
     }
 }

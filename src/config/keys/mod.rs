@@ -13,6 +13,7 @@ mod redis;
 mod relay;
 mod service;
 mod store;
+mod webhooks;
 
 use super::{
     field::{Field, Rule, Shape, Unit},
@@ -92,6 +93,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         .chain(callers)
         .chain(store::KEYS)
         .chain(redis::KEYS)
+        .chain(webhooks::KEYS)
         .chain(service::KEYS)
 }
 
@@ -128,6 +130,11 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "redis",
         "The Redis that several nodes share, to work as one. Needs redis.url and redis.cluster_key_file; without them this node is alone.",
     ),
+    (
+        "webhooks",
+        "What the backend is told of what happens: calls, rooms, sessions. Nobody is told without webhooks.url.",
+    ),
+    ("calls", "How long calls are listed at /v1/calls."),
     ("runtime", "Threads, buffers and the end of the process."),
     ("log", "What is logged and how."),
 ];

@@ -1,0 +1,184 @@
+//! What happened: kept until the backend has been told, and for whoever asks about calls.
+//!
+//! Events are kept in memory, in the store's file, or in Redis for all nodes; there they wait in partitions, each of which
+//! one node delivers at a time. While Redis cannot be reached they wait in the file or in memory, and are handed on in
+//! their order. Whatever is kept has a bound, and what had to go for it is counted.
+
+mod access;
+mod event;
+mod figures;
+mod kept;
+mod local;
+mod memory;
+mod peers;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use access::OutboxError;
+pub use event::{
+    CallStepView, CallView, CredentialView, EVENT_TYPES, PartyView, RevocationView, SignalEvent,
+};
+pub use figures::{EventFigures, OUTCOMES};
+pub use kept::{KeptEvent, PendingEvent, Place};
+pub use peers::EventPeers;
+
+pub(super) use kept::PARTITIONS;
+pub(super) use memory::put_step;
+
+use self::{figures::Figures, local::Local, memory::Memory};
+use super::{StoreError, store::Store};
+use crate::{config::Config, telemetry::Seldom};
+
+/// Events that wait in memory when there is no file.
+const MEMORY_PENDING_MAX: u64 = 50_000;
+/// Calls that are remembered in memory when there is no file.
+const MEMORY_CALLS_MAX: u64 = 20_000;
+/// Batches of events on their way to Redis.
+const QUEUE_MAX: usize = 16_384;
+/// Where the numbers of events begin that are not the signaling relay's.
+const OWN_NUMBERS: u64 = 1 << 48;
+/// How often the log says that events are lost.
+const LOST_EVERY: Duration = Duration::from_secs(60);
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OutboxBounds {
+    pub(super) pending_max: u64,
+    pub(super) dead_max: u64,
+    pub(super) calls_max: u64,
+    pub(super) retention: Duration,
+}
+
+/// Some calls in the order of their last change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallPage {
+    /// Each with the place of its last change: microseconds since the Unix epoch, and no other's.
+    pub calls: Vec<(u64, CallView)>,
+    /// Whether there are more after the last one.
+    pub has_more: bool,
+}
+
+/// The events of one node.
+pub(super) struct Outbox {
+    pub(super) bounds: OutboxBounds,
+    /// `None` has them in the store's file.
+    memory: Option<Mutex<Memory>>,
+    figures: Figures,
+    numbers: AtomicU64,
+    news: watch::Sender<u64>,
+    /// Of a node alone: all of them.
+    partitions: watch::Sender<u16>,
+    queue: mpsc::Sender<Batch>,
+    /// Until somebody takes it to hand events on.
+    batches: Mutex<Option<mpsc::Receiver<Batch>>>,
+    lost: Seldom,
+}
+
+/// Events on their way to Redis, and who waits for them.
+struct Batch {
+    events: Vec<KeptEvent>,
+    reply: oneshot::Sender<()>,
+}
+
+impl Outbox {
+    pub(super) fn new(config: &Config, pseudonym_key: [u8; 32]) -> Self {
+        let has_file = config.store.path.is_some();
+        let or = |max: u64, memory_max: u64| if has_file { max } else { max.min(memory_max) };
+        let (queue, batches) = mpsc::channel(QUEUE_MAX);
+        Self {
+            bounds: OutboxBounds {
+                pending_max: or(config.webhooks.pending_max, MEMORY_PENDING_MAX),
+                dead_max: or(config.webhooks.dead_max, MEMORY_PENDING_MAX),
+                calls_max: or(config.calls.records_max, MEMORY_CALLS_MAX),
+                retention: config.calls.retention,
+            },
+            memory: (!has_file).then(Mutex::default),
+            figures: Figures::new(pseudonym_key),
+            numbers: AtomicU64::new(OWN_NUMBERS),
+            news: watch::Sender::new(0),
+            partitions: watch::Sender::new(1),
+            queue,
+            batches: Mutex::new(Some(batches)),
+            lost: Seldom::new(LOST_EVERY),
+        }
+    }
+
+    fn local<'a>(&'a self, store: &'a Store) -> Local<'a> {
+        self.memory.as_ref().map_or(Local::File(store), Local::Memory)
+    }
+
+    /// A number for an event that is not the signaling relay's.
+    pub(super) fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps events; what is answered resolves when they are kept, or known to be lost. They have their place among the
+    /// others when this returns.
+    fn record(
+        &self,
+        events: &[SignalEvent],
+        config: &Config,
+        store: &Store,
+        is_shared: bool,
+    ) -> BoxFuture<'static, Result<u64, StoreError>> {
+        let kept: Vec<KeptEvent> = events
+            .iter()
+            .inspect(|event| self.figures.happened(event))
+            .filter_map(|event| KeptEvent::of(event, config.webhooks.delivers(&event.kind)))
+            .filter(|kept| kept.is_delivered || kept.is_listed)
+            .collect();
+        if kept.is_empty() {
+            return ready(Ok(0)).boxed();
+        }
+        if is_shared {
+            return self.queue(kept);
+        }
+        let kept = self.local(store).append(kept, false, &self.bounds);
+        self.news.send_modify(|news| *news += 1);
+        match kept {
+            Ok(keeping) => keeping.kept().boxed(),
+            Err(error) => ready(Err(error)).boxed(),
+        }
+    }
+
+    fn queue(&self, events: Vec<KeptEvent>) -> BoxFuture<'static, Result<u64, StoreError>> {
+        let (reply, kept) = oneshot::channel();
+        match self.queue.try_send(Batch { events, reply }) {
+            Ok(()) => async move { kept.await.map(|()| 0).map_err(|_| StoreError::Closed) }.boxed(),
+            Err(_) => ready(Err(StoreError::Busy)).boxed(),
+        }
+    }
+
+    /// Counts what was lost, and says so now and then.
+    fn settle(&self, count: usize, kept: Result<u64, StoreError>) {
+        match kept {
+            Ok(0) => return,
+            Ok(dropped) => {
+                self.figures.dropped_full.fetch_add(dropped, Ordering::Relaxed);
+                return;
+            }
+            Err(StoreError::Busy | StoreError::Full(_)) => &self.figures.dropped_busy,
+            Err(StoreError::Write { .. } | StoreError::Closed) => &self.figures.dropped_store,
+        }
+        .fetch_add(count as u64, Ordering::Relaxed);
+        let now = Duration::from_millis(super::clock::unix_millis());
+        if let Some(suppressed) = self.lost.permit(now) {
+            tracing::error!(
+                suppressed,
+                "Events cannot be kept and are lost: the backend is not told of them. Calls go on."
+            );
+        }
+    }
+}
