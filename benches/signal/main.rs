@@ -1,0 +1,178 @@
+//! Measures the signaling relay over real sockets, beside a bare relay on the same libraries and well-known ones on the
+//! same core in the same run. See `benches/README.md` for what the numbers mean.
+
+#![allow(dead_code, clippy::print_stderr, clippy::unwrap_used, reason = "shared with the black-box tests")]
+
+mod bare;
+mod calls;
+#[path = "../relay/histogram.rs"]
+mod histogram;
+mod idle;
+#[path = "../api/machine.rs"]
+mod machine;
+mod messages;
+mod report;
+mod server;
+mod session;
+#[path = "../../tests/signal_support/mod.rs"]
+mod signal_support;
+mod socket;
+mod storm;
+#[path = "../../tests/support_redis/mod.rs"]
+mod support_redis;
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+
+use crate::{
+    messages::Plan,
+    report::Report,
+    server::{Kind, Server},
+};
+
+/// Measures the signaling relay. Needs two processors, `taskset` and redis-server; uses `ws` and Socket.IO as peers where
+/// Node.js and npm are there.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "signal")]
+struct Arguments {
+    /// A look in a minute: one short round, few sessions.
+    #[arg(long)]
+    quick: bool,
+    /// Rounds; in each, every server is measured once.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Measured seconds of each load.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Pairs of sessions that talk, and that call one another.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pairs: u16,
+    /// Idle sessions.
+    #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(100..=19_000))]
+    idle: u16,
+    /// Sessions whose sockets are lost at once.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(100..=19_000))]
+    storm: u16,
+    /// Measure only these servers: iceway, bare, ws, socket.io, iceway-tls, bare-tls, iceway-2, bare-2, socket.io-2; may be
+    /// repeated.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Measure only this of them: messages, idle, new, calls, storm; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    measure: Vec<String>,
+    /// Fail if a frame was lost or nothing was passed on: for tests.
+    #[arg(long)]
+    check: bool,
+    /// The iceway to measure instead of the one just built.
+    #[arg(long, value_name = "PROGRAM")]
+    iceway: Option<PathBuf>,
+    /// Run as the bare relay on this address.
+    #[arg(long, hide = true)]
+    serve_bare: Option<SocketAddr>,
+    /// With this certificate and key.
+    #[arg(long, hide = true, num_args = 2)]
+    tls: Option<Vec<PathBuf>>,
+    /// With this Redis, as node 0 or 1.
+    #[arg(long, hide = true, num_args = 2)]
+    redis: Option<Vec<String>>,
+    /// Given by cargo to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.serve_bare {
+        Some(address) => serve_bare(address, &arguments),
+        None => run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing else is left to tell it to.
+            drop(writeln!(std::io::stderr(), "signal benchmark: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve_bare(address: SocketAddr, arguments: &Arguments) -> Result<()> {
+    let redis = match arguments.redis.as_deref() {
+        None => None,
+        Some([url, node]) => Some((url.clone(), node.parse().context("the node's number")?)),
+        Some(_) => anyhow::bail!("--redis wants a URL and a number"),
+    };
+    bare::serve(&bare::Options { address, tls: arguments.tls.clone(), redis })
+}
+
+fn run(arguments: &Arguments) -> Result<()> {
+    let iceway = arguments.iceway.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_iceway")));
+    let mut out = std::io::stdout();
+    write!(out, "{}", machine::describe("signal", &iceway)?)?;
+    let _priority = machine::Priority::raise();
+    machine::pin_this_process()?;
+    let mut report = Report::default();
+    for _ in 0..if arguments.quick { 1 } else { arguments.rounds } {
+        for kind in Kind::ALL {
+            if arguments.only.is_empty() || arguments.only.iter().any(|only| only == kind.name()) {
+                measure(arguments, kind, &iceway, &mut report).with_context(|| kind.to_string())?;
+            }
+        }
+    }
+    write!(out, "\n{report}")?;
+    Ok(())
+}
+
+/// One round of one server; each measurement has a fresh one.
+fn measure(arguments: &Arguments, kind: Kind, iceway: &Path, report: &mut Report) -> Result<()> {
+    let wants =
+        |what: &str| arguments.measure.is_empty() || arguments.measure.iter().any(|only| only == what);
+    let quick = arguments.quick;
+    let time = Duration::from_secs(if quick { 1 } else { arguments.seconds });
+    let start = || Server::start(kind, iceway);
+    if wants("messages")
+        && let Some(server) = start()?
+    {
+        let plan =
+            Plan { pairs: arguments.pairs.into(), warm_up: Duration::from_millis(500), measured: time };
+        let flat_out = messages::flat_out(&server, &plan)?;
+        let half = messages::paced(&server, &plan, flat_out.per_second() / 2.0)?;
+        report.add_messages(kind, &flat_out, &half);
+    }
+    if wants("idle")
+        && !kind.has_two_nodes()
+        && let Some(server) = start()?
+    {
+        let (count, seconds) = if quick { (500, 2) } else { (usize::from(arguments.idle), 30) };
+        report.add_idle(kind, &idle::measure(&server, count, Duration::from_secs(seconds))?);
+    }
+    if wants("new")
+        && !kind.has_two_nodes()
+        && let Some(server) = start()?
+    {
+        report.add_new_sessions(kind, idle::new_sessions(&server, time)?);
+    }
+    if wants("calls")
+        && kind.is_iceway()
+        && let Some(server) = start()?
+    {
+        report.add_calls(kind, &calls::measure(&server, arguments.pairs.into(), time)?);
+    }
+    if wants("storm")
+        && kind == Kind::Iceway
+        && let Some(server) = start()?
+    {
+        let storm = storm::measure(&server, if quick { 500 } else { arguments.storm.into() })?;
+        report.add_storm(kind, &storm);
+        ensure!(!arguments.check || storm.lost == 0, "{} frames were lost", storm.lost);
+    }
+    Ok(())
+}
