@@ -142,8 +142,19 @@ pub struct Grants {
     pub message: bool,
     /// Sessions of this user at once.
     pub sessions_max: u32,
-    /// Whether ICE servers are made for it.
-    pub turn: bool,
+    /// Whether ICE servers are made for it, and how.
+    pub turn: Option<TurnGrants>,
+}
+
+/// What ICE servers a session may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnGrants {
+    /// The longest they may be good for.
+    pub ttl: Option<Duration>,
+    /// Whether all media must go through the relay.
+    pub relay_only: bool,
+    /// The quota class of the user.
+    pub quota: Option<Box<str>>,
 }
 
 /// Rooms, and what may be done there.

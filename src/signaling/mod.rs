@@ -23,7 +23,7 @@ mod time;
 pub use connection::{Client, CloseCode, Next};
 pub use decision::{
     Answer, Ask, CallGrants, CallMode, CallTo, Decision, Denial, Grants, IceServers, Identity, Place, Role,
-    RoomGrant, RoomRight,
+    RoomGrant, RoomRight, TurnGrants,
 };
 pub use error::{ErrorCode, FrameError};
 pub use event::{CallRecord, CallState, CallStep, Event, EventKind, EventNumber, Outcome, Party};

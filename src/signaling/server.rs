@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use super::{
-    Client, CloseCode, ConnectionId, Decision, Denial, EventNumber, Frame, FrameError, IceServers, Identity,
-    Instant, Next, NodeName, Now, Options, Output, PushReason, Revoke, SessionId, UserId,
+    Client, CloseCode, ConnectionId, Decision, Denial, EventNumber, Frame, FrameError, Grants, IceServers,
+    Identity, Instant, Next, NodeName, Now, Options, Output, PushReason, Revoke, SessionId, UserId,
 };
 
 /// What a relay is made with.
@@ -105,6 +105,18 @@ impl Server {
         frames: &mut Vec<String>,
     ) -> Written {
         Written::Open
+    }
+
+    /// Whether a socket is to be closed, for a driver that cannot write what it took before.
+    #[must_use]
+    pub fn closing(&self, connection: ConnectionId) -> Option<CloseCode> {
+        None
+    }
+
+    /// What a session of this node may do.
+    #[must_use]
+    pub fn grants(&self, session: SessionId) -> Option<&Grants> {
+        None
     }
 
     /// What else is to be done; to be drained after every call of `handle_*`.
