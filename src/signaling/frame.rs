@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{CallId, FrameError, RoomId, SessionId, UserId};
+use super::{CallId, RoomId, SessionId, UserId};
 
 /// A frame of a client.
 #[derive(Clone, Debug)]

@@ -40,13 +40,22 @@ impl SessionId {
     }
 }
 
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SessionId {
+    /// Appends it as it is written.
+    pub(super) fn push_to(self, out: &mut Vec<u8>) {
         use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
         let mut text = [0; 22];
         let length = URL_SAFE_NO_PAD.encode_slice(self.0.to_be_bytes(), &mut text).unwrap_or_default();
-        let text = text.get(..length).and_then(|text| std::str::from_utf8(text).ok());
-        write!(f, "s_{}", text.unwrap_or_default())
+        out.extend_from_slice(b"s_");
+        out.extend_from_slice(text.get(..length).unwrap_or_default());
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::with_capacity(24);
+        self.push_to(&mut text);
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

@@ -8,17 +8,36 @@
 //! over links that lose and reorder nothing while both ends live. So no question is ever asked on the way of a frame,
 //! and nothing but the bytes between nodes needs a bus.
 
+mod bridge;
+mod bucket;
+mod calls;
 mod connection;
 mod decision;
+mod deliver;
+mod directory;
+mod drain;
 mod error;
 mod event;
 mod frame;
+mod hello;
+mod ice_servers;
 mod ids;
+mod life;
+mod link;
+mod message;
+mod object;
 mod options;
 mod output;
+mod presence;
+mod random;
+mod requests;
 mod revoke;
+mod rooms;
 mod server;
+mod session;
+mod sockets;
 mod time;
+mod timers;
 
 pub use connection::{Client, CloseCode, Next};
 pub use decision::{

@@ -1,12 +1,18 @@
 //! The relay of one node, as whoever drives it sees it.
 
-#![allow(unused_variables)]
-
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use super::{
     Client, CloseCode, ConnectionId, Decision, Denial, EventNumber, Frame, FrameError, Grants, IceServers,
     Identity, Instant, Next, NodeName, Now, Options, Output, PushReason, Revoke, SessionId, UserId,
+    calls::Calls,
+    deliver::Recorder,
+    directory::Directory,
+    link::Links,
+    random::Random,
+    session::Sessions,
+    sockets::{Sockets, Stage},
+    timers::{Timer, Timers},
 };
 
 /// What a relay is made with.
@@ -36,14 +42,38 @@ pub enum Written {
 /// The relay of one node.
 #[derive(Debug)]
 pub struct Server {
-    setup: Setup,
+    pub(super) setup: Setup,
+    pub(super) random: Random,
+    pub(super) timers: Timers,
+    pub(super) outputs: VecDeque<Output>,
+    pub(super) sockets: Sockets,
+    pub(super) sessions: Sessions,
+    pub(super) directory: Directory,
+    pub(super) recorder: Recorder,
+    pub(super) calls: Calls,
+    pub(super) links: Links,
 }
+
+/// What one call of [`Server::poll_connection`] moves at most, but for the last frame.
+const POLL_BYTES: usize = 64 << 10;
 
 impl Server {
     /// A relay without sockets.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        Self { setup }
+        let mut random = Random::new(&setup.key);
+        Self {
+            setup,
+            timers: Timers::default(),
+            outputs: VecDeque::new(),
+            sockets: Sockets::new(&mut random),
+            sessions: Sessions::new(&mut random),
+            directory: Directory::new(&mut random),
+            recorder: Recorder::default(),
+            calls: Calls::default(),
+            links: Links::default(),
+            random,
+        }
     }
 
     /// Takes over what can change while it runs.
@@ -62,6 +92,10 @@ impl Server {
         client: Client,
         identity: Option<Box<Identity>>,
     ) -> Result<(), CloseCode> {
+        self.admit(now, client)?;
+        self.sockets.insert(now.monotonic, connection, client.address, Stage::New(identity));
+        let at = now.monotonic.after(self.setup.options.hello_timeout);
+        self.timer(at, Timer::Connection(connection));
         Ok(())
     }
 
@@ -73,65 +107,123 @@ impl Server {
         frame: Result<Frame<'_>, FrameError>,
         bytes: usize,
     ) -> Next {
-        Next::More
+        let Some(socket) = self.sockets.get_mut(connection) else { return Next::More };
+        match socket.stage {
+            Stage::New(_) => self.first_frame(now, connection, frame, bytes),
+            Stage::Attached(session) => {
+                socket.heard = now.monotonic;
+                self.session_frame(now, connection, session, frame, bytes)
+            }
+            Stage::Waiting | Stage::Closing(..) | Stage::Delayed(..) => Next::More,
+        }
     }
 
     /// The answer to what [`handle_frame`](Self::handle_frame) asked.
     pub fn handle_decision(&mut self, now: Now, connection: ConnectionId, decision: Decision) -> Next {
-        Next::More
+        let Some(asked) = self.sockets.get_mut(connection).and_then(|socket| socket.asked.take()) else {
+            return Next::More;
+        };
+        self.decided(now, connection, *asked, decision)
     }
 
     /// Whether no frame is to be handed in yet, after [`Next::Wait`].
     #[must_use]
     pub fn is_waiting(&self, connection: ConnectionId) -> bool {
-        false
+        self.sockets.get(connection).is_some_and(|socket| matches!(socket.stage, Stage::Waiting))
     }
 
     /// A frame came that breaks the rules before it can be read: binary (4402) or too large (4413).
-    pub fn handle_violation(&mut self, now: Now, connection: ConnectionId, code: CloseCode) {}
+    pub fn handle_violation(&mut self, now: Now, connection: ConnectionId, code: CloseCode) {
+        self.close(now, connection, code);
+    }
 
     /// Something was heard that is no frame: a ping or a pong.
-    pub fn handle_alive(&mut self, now: Now, connection: ConnectionId) {}
+    pub fn handle_alive(&mut self, now: Now, connection: ConnectionId) {
+        if let Some(socket) = self.sockets.get_mut(connection) {
+            socket.heard = now.monotonic;
+        }
+    }
 
     /// The socket is gone, whoever closed it. Its session waits to be resumed.
-    pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {}
+    pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
+        self.forget_asked(connection);
+        let Some(socket) = self.sockets.remove(connection) else { return };
+        if let Stage::Attached(session) = socket.stage {
+            self.detach(now, session);
+        }
+    }
 
-    /// Moves what is to be written to `frames`, at most about 64 KiB at once; what is left wakes the connection again
-    /// after the next call. To be called when it was woken and whenever all was written.
+    /// Moves what is to be written to `frames`, at most about 64 KiB at once. To be called when it was woken, and
+    /// again whenever all was written until nothing comes.
     pub fn poll_connection(
         &mut self,
         now: Now,
         connection: ConnectionId,
         frames: &mut Vec<String>,
     ) -> Written {
-        Written::Open
+        let _ = now;
+        let Some(socket) = self.sockets.get_mut(connection) else { return Written::Open };
+        socket.is_woken = false;
+        match &mut socket.stage {
+            Stage::Closing(code, last) => {
+                frames.append(last);
+                return Written::Close(*code);
+            }
+            Stage::Attached(session) => {
+                let mut bytes = 0;
+                let Some(session) = self.sessions.get_mut(*session) else { return Written::Open };
+                while bytes < POLL_BYTES
+                    && let Some(text) = session.queue.next()
+                {
+                    bytes += text.len();
+                    frames.push(text);
+                }
+            }
+            Stage::New(_) | Stage::Waiting | Stage::Delayed(..) => {}
+        }
+        if std::mem::take(&mut socket.is_ping_due) { Written::Ping } else { Written::Open }
     }
 
     /// Whether a socket is to be closed, for a driver that cannot write what it took before.
     #[must_use]
     pub fn closing(&self, connection: ConnectionId) -> Option<CloseCode> {
-        None
+        match self.sockets.get(connection)?.stage {
+            Stage::Closing(code, _) => Some(code),
+            Stage::New(_) | Stage::Waiting | Stage::Attached(_) | Stage::Delayed(..) => None,
+        }
     }
 
     /// What a session of this node may do.
     #[must_use]
     pub fn grants(&self, session: SessionId) -> Option<&Grants> {
-        None
+        self.sessions.get(session).map(|session| &*session.grants)
     }
 
     /// What else is to be done; to be drained after every call of `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.outputs.pop_front()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        None
+        self.timers.next()
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Now) {}
+    pub fn handle_timeout(&mut self, now: Now) {
+        while let Some(timer) = self.timers.pop(now.monotonic) {
+            match timer {
+                Timer::Connection(connection) => self.connection_due(now, connection),
+                Timer::Session(session) => self.session_due(now, session),
+                Timer::Room(room) => self.room_due(now, &room),
+                Timer::Presence(user) => self.presence_due(now, &user),
+                Timer::Drain => self.drain_due(now),
+                Timer::Call(call, generation) => self.handle_call_timer(now, &call, generation),
+                Timer::Link(node) => self.link_due(now, &node),
+            }
+        }
+    }
 
     /// The ICE servers that [`Output::IceServers`] asked for.
     pub fn handle_ice_servers(
@@ -141,31 +233,26 @@ impl Server {
         reason: PushReason,
         servers: Result<IceServers, Denial>,
     ) {
+        self.ice_servers_made(now, session, reason, servers);
     }
 
     /// All events up to this one are kept: answers that waited for that go out.
-    pub fn handle_recorded(&mut self, now: Now, up_to: EventNumber) {}
-
-    /// Another node is there: its first heartbeat, or a new run of it.
-    pub fn handle_node_up(&mut self, now: Now, node: &NodeName, run: u64) {}
-
-    /// The lease of another node is over, or it left. Its sessions are lost.
-    pub fn handle_node_down(&mut self, now: Now, node: &NodeName) {}
-
-    /// Another node sent this.
-    pub fn handle_link(&mut self, now: Now, node: &NodeName, run: u64, bytes: &[u8]) {}
-
-    /// Other nodes can, or cannot, be reached at present; while not, what goes to them waits.
-    pub fn handle_bus(&mut self, now: Now, is_up: bool) {}
+    pub fn handle_recorded(&mut self, now: Now, up_to: EventNumber) {
+        self.release_recorded(now, up_to);
+    }
 
     /// Tells every client to go elsewhere, and closes them spread over `within`.
-    pub fn drain(&mut self, now: Now, within: Duration) {}
+    pub fn drain(&mut self, now: Now, within: Duration) {
+        self.begin_drain(now, within);
+    }
 
     /// Ends the sessions that are hit, here; answers how many. Their sockets are closed with 4403 or 4204.
     pub fn revoke(&mut self, now: Now, revoke: &Revoke) -> usize {
-        0
+        self.end_revoked(now, revoke)
     }
 
     /// Asks for fresh ICE servers for the sessions of one user, or all.
-    pub fn push_ice_servers(&mut self, now: Now, reason: PushReason, user: Option<&UserId>) {}
+    pub fn push_ice_servers(&mut self, now: Now, reason: PushReason, user: Option<&UserId>) {
+        self.ask_ice_servers(now, reason, user);
+    }
 }

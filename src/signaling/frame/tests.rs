@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::FrameError, *};
 
 fn read(text: &str) -> Result<Frame<'_>, FrameError> {
     Frame::read(text)
