@@ -46,6 +46,8 @@ labels! {
         Nodes => "nodes",
         /// Usage.
         Usage => "usage",
+        /// Calls and webhooks.
+        Calls => "calls",
         /// Health and readiness.
         Health => "health",
         /// Metrics.
@@ -141,6 +143,7 @@ impl RouteGroup {
             (Some("v1"), Some("allocations"), _) => Self::Allocations,
             (Some("v1"), Some("nodes"), _) => Self::Nodes,
             (Some("v1"), Some("usage"), _) => Self::Usage,
+            (Some("v1"), Some("calls" | "webhooks"), _) => Self::Calls,
             (_, _, _) => Self::Other,
         }
     }
@@ -244,6 +247,8 @@ mod tests {
             ("/v1/allocations", RouteGroup::Allocations),
             ("/v1/nodes/n/drain", RouteGroup::Nodes),
             ("/v1/usage", RouteGroup::Usage),
+            ("/v1/calls/c_1/timeline", RouteGroup::Calls),
+            ("/v1/webhooks/replay", RouteGroup::Calls),
             ("/metrics", RouteGroup::Metrics),
             ("/readyz", RouteGroup::Health),
             ("/", RouteGroup::Other),

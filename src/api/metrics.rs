@@ -1,7 +1,8 @@
 //! A snapshot of the node as metrics.
 
-use super::{ApiCounts, ClusterFigures, Dialect, Service, cluster_metrics};
+use super::{ApiCounts, ClusterFigures, Dialect, Service, WebhookFigures, call_metrics, cluster_metrics};
 use crate::{
+    cluster::EventFigures,
     runtime::{
         AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
     },
@@ -22,6 +23,10 @@ pub struct Scrape {
     pub issued: [u64; Dialect::ALL.len()],
     /// The HTTP listener.
     pub api: ApiCounts,
+    /// Calls and events.
+    pub events: EventFigures,
+    /// Deliveries of events.
+    pub webhooks: WebhookFigures,
 }
 
 impl Scrape {
@@ -31,12 +36,15 @@ impl Scrape {
         for (place, (_, count)) in issued.iter_mut().zip(service.issued()) {
             *place = count;
         }
+        service.webhooks.note_dead(service.cluster.dead_events().await.unwrap_or_default());
         Self {
             snapshot: service.node.snapshot().await,
             is_draining: service.node.is_draining(),
             cluster: ClusterFigures::of(&service.cluster),
             issued,
             api: service.access.counters().counts(),
+            events: service.cluster.event_figures(),
+            webhooks: service.webhooks.figures(),
         }
     }
 }
@@ -46,7 +54,7 @@ impl Scrape {
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
 pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
-    let Scrape { snapshot, is_draining, cluster, issued, api } = scrape;
+    let Scrape { snapshot, is_draining, cluster, issued, api, events, webhooks } = scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
@@ -65,6 +73,8 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
         sheet.count(&metric::CREDENTIALS_ISSUED, &[dialect.as_str()], *count);
     }
     api.fill(&mut sheet);
+    call_metrics::fill(&mut sheet, events);
+    webhooks.fill(&mut sheet);
     process(&mut sheet, &Process::read());
     sheet.encode()
 }

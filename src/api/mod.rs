@@ -5,6 +5,7 @@
 //! scope it needs.
 
 mod body;
+mod call_metrics;
 mod caller;
 mod choice;
 mod cluster_metrics;
@@ -26,6 +27,7 @@ mod service;
 pub(crate) mod utc;
 mod v1;
 mod web;
+mod webhooks;
 
 pub use caller::{Access, AccessError};
 pub use cluster_metrics::ClusterFigures;
@@ -36,3 +38,4 @@ pub use routes::{openapi, router};
 pub use server::{HttpServer, serve};
 pub use service::{Dialect, Service, ServiceState, Settings};
 pub use web::{TRIAL_AUDIENCE, TRIAL_ISSUER};
+pub use webhooks::{WebhookFigures, WebhookSender, deliver};

@@ -85,6 +85,7 @@ problems! {
     NODE_UNKNOWN: 404 "node_unknown", "There is no node of this name.";
     NODE_SILENT: 503 "node_silent", "The node did not answer in time.";
     CURSOR_INVALID: 400 "cursor_invalid", "The cursor does not come from an earlier answer.";
+    CALL_UNKNOWN: 404 "call_unknown", "There is no such call, or it is no longer remembered.";
     STORE_FAILED: 503 "store_failed", "What was asked for could not be kept, so it was not done.";
 
     IDEMPOTENCY_KEY_INVALID: 400 "idempotency_key_invalid", "The idempotency key cannot be used.";

@@ -23,7 +23,7 @@ use super::{
     metrics::{self, Scrape},
     openapi::{Endpoints, Guard},
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
-    v1::{allocations, api_keys, credentials, ice_servers, nodes, revocations, secrets, usage},
+    v1::{allocations, api_keys, calls, credentials, ice_servers, nodes, revocations, secrets, usage},
     web,
 };
 
@@ -95,6 +95,10 @@ fn endpoints() -> Endpoints {
         .add(Guard::Caller, routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
         .add(Guard::Caller, routes!(nodes::list_nodes), &[])
         .add(Guard::Caller, routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
+        .add(Guard::Caller, routes!(calls::list_calls), &[calls::CALLS_PROBLEMS, calls::LIST_CALLS_PROBLEMS])
+        .add(Guard::Caller, routes!(calls::one_call), &[calls::CALLS_PROBLEMS, calls::CALL_PROBLEMS])
+        .add(Guard::Caller, routes!(calls::call_timeline), &[calls::CALLS_PROBLEMS, calls::CALL_PROBLEMS])
+        .add(Guard::Caller, routes!(calls::replay_webhooks), &[calls::CALLS_PROBLEMS])
         .add(Guard::Caller, routes!(usage::usage), &[usage::USAGE_PROBLEMS])
         .add(Guard::Caller, routes!(usage::usage_records), &[usage::USAGE_PROBLEMS, usage::RECORDS_PROBLEMS])
         .add(

@@ -17,6 +17,7 @@ use axum::extract::FromRef;
 use super::{
     caller::{Access, AccessError},
     ice_servers::{Reached, node_uris},
+    webhooks,
 };
 use crate::{cluster::Cluster, config::Config, runtime::NodeHandle};
 
@@ -34,6 +35,7 @@ pub struct ServiceState {
     pub settings: ArcSwap<Settings>,
     /// Decides who calls.
     pub access: Arc<Access>,
+    pub(super) webhooks: Arc<webhooks::Handle>,
     issued: [AtomicU64; Dialect::ALL.len()],
     drawn: AtomicU64,
     reached: Reached,
@@ -89,10 +91,11 @@ impl Service {
         reached: &Reached,
     ) -> Result<Self, AccessError> {
         let access = Access::new(config, cluster.clone())?;
+        let webhooks = webhooks::Handle::new(&config.webhooks);
         let settings = ArcSwap::from_pointee(Settings::new(config, reached));
         let (issued, reached) = (Default::default(), reached.clone());
         let drawn = AtomicU64::new(RandomState::new().hash_one(0));
-        Ok(Self(Arc::new(ServiceState { node, cluster, settings, access, issued, drawn, reached })))
+        Ok(Self(Arc::new(ServiceState { node, cluster, settings, access, webhooks, issued, drawn, reached })))
     }
 
     /// Takes over what can change while the node runs. Where callers cannot be told by what is new, they are told as
@@ -101,6 +104,7 @@ impl Service {
         if let Err(error) = self.access.reload(config) {
             tracing::error!(%error, "Not reloaded: callers of the API are told as before.");
         }
+        self.webhooks.reload(&config.webhooks);
         self.settings.store(Arc::new(Settings::new(config, &self.reached)));
     }
 }

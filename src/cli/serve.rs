@@ -54,6 +54,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         .map_err(|error| Failure::Configuration(error.to_string()))?;
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
+    let webhooks = api::deliver(&service).context("webhooks cannot start")?;
     announce(&loaded, &node, http.as_ref(), trial.as_ref())?;
     if control.cluster().directory().is_empty() {
         tracing::warn!(
@@ -66,6 +67,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     node.handle().shutdown();
     node.join();
     drop(http);
+    drop(webhooks);
     serving.control.end();
     tracing::info!("Ended.");
     served

@@ -44,8 +44,8 @@ pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
 use outbox::OutboxBounds;
 pub use outbox::{
-    CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventPeers, KeptEvent,
-    OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView, SignalEvent,
+    CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventNews, EventPeers,
+    KeptEvent, OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView, SignalEvent,
 };
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use redis::{

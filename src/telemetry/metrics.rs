@@ -112,6 +112,23 @@ metrics! {
     STORE_COMMITS: Counter "iceway_store_commits_total" [], "Commits to the file of store.path.";
     STORE_ERRORS: Counter "iceway_store_errors_total" [], "Times the file of store.path could not be written.";
 
+    CALLS_ACTIVE: Gauge "iceway_calls_active" ["state"], "Calls that ring or were answered, on the node of their caller.";
+    CALLS_CREATED: Counter "iceway_calls_created_total" [], "Calls offered.";
+    CALLS: Counter "iceway_calls_total" ["outcome"], "Calls that are over by how they came out.";
+    CALL_SETUPS: Counter "iceway_calls_setups_total" ["phase"], "Calls that got so far: a device rang, a device answered.";
+    CALL_SETUP_SECONDS: Counter "iceway_calls_setup_seconds_total" ["phase"], "Time in seconds from their offer until they got so far, together.";
+    CALLS_SECONDS: Counter "iceway_calls_seconds_total" [], "Time in seconds that ended calls lasted from their answer on, together.";
+    CALLS_RELAYED: Counter "iceway_calls_relayed_total" ["relayed"], "Ended calls by whether their media went through the relay, as far as clients said.";
+    EVENTS_RECORDED: Counter "iceway_events_recorded_total" [], "Events of calls, rooms, sessions and the node itself.";
+    EVENTS_DROPPED: Counter "iceway_events_dropped_total" ["reason"], "Events and calls dropped: more came than could be kept (busy), older ones had to go for newer ones (full), or the file could not be written (store).";
+    EVENTS_SPOOLED: Gauge "iceway_events_spooled" [], "Events that wait here until Redis can be reached.";
+    WEBHOOK_DELIVERIES: Counter "iceway_webhook_deliveries_total" ["result"], "Attempts to deliver an event to webhooks.url by their result.";
+    WEBHOOK_GIVEN_UP: Counter "iceway_webhook_given_up_total" [], "Events not delivered within webhooks.retry_for.";
+    WEBHOOK_PENDING: Gauge "iceway_webhook_pending" [], "Events that this node has to deliver.";
+    WEBHOOK_OLDEST: Gauge "iceway_webhook_oldest_seconds" [], "Age in seconds of the oldest of them.";
+    WEBHOOK_DEAD: Gauge "iceway_webhook_dead_letters" [], "Events that were given up and can be delivered again, of all nodes.";
+    WEBHOOK_DISABLED: Gauge "iceway_webhook_disabled" [], "1 while nothing is sent because the receiver answered 410, else 0.";
+
     API_REQUESTS: Counter "iceway_api_requests_total" ["route", "status"], "HTTP requests answered by what they were about and the class of their status.";
     API_AUTHENTICATION_FAILURES: Counter "iceway_api_authentication_failures_total" ["reason"], "HTTP requests whose caller was not authenticated by the code they were answered with.";
     JWKS_REFRESHES: Counter "iceway_jwks_refreshes_total" ["result"], "Attempts to fetch the keys of the issuer of tokens by their result.";

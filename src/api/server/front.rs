@@ -212,7 +212,8 @@ const fn is_private(group: RouteGroup) -> bool {
         | RouteGroup::ApiKeys
         | RouteGroup::Allocations
         | RouteGroup::Nodes
-        | RouteGroup::Usage => true,
+        | RouteGroup::Usage
+        | RouteGroup::Calls => true,
         RouteGroup::Health | RouteGroup::Metrics | RouteGroup::Other => false,
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod allocations;
 pub(crate) mod answers;
 pub(crate) mod api_keys;
+pub(crate) mod calls;
 pub(crate) mod credentials;
 pub(crate) mod fields;
 pub(crate) mod ice_servers;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
-use super::{CallPage, CallStepView, CallView, EventFigures, PendingEvent, Place, SignalEvent};
+use super::{CallPage, CallStepView, CallView, EventFigures, EventNews, PendingEvent, Place, SignalEvent};
 use crate::{
     cluster::{Cluster, RequestError, StoreError},
     signaling,
@@ -63,9 +63,9 @@ impl Cluster {
             .map_or_else(|| self.inner.outbox.partitions.subscribe(), |peers| peers.partitions())
     }
 
-    /// Counts up when there may be new events to deliver.
+    /// Counts up for a partition when there may be new events to deliver in it.
     #[must_use]
-    pub fn event_news(&self) -> watch::Receiver<u64> {
+    pub fn event_news(&self) -> watch::Receiver<EventNews> {
         self.inner.peers.events().map_or_else(|| self.inner.outbox.news.subscribe(), |peers| peers.news())
     }
 
@@ -129,7 +129,7 @@ impl Cluster {
             return Ok(peers.replay(from).await?);
         }
         let count = self.inner.outbox.local(&self.inner.state.store).replay(from).await?;
-        self.inner.outbox.news.send_modify(|news| *news += 1);
+        self.inner.outbox.tell_news();
         Ok(count)
     }
 

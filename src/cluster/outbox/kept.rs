@@ -17,6 +17,9 @@ const FORMAT: u8 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place(pub(crate) u128);
 
+/// Counts up for a partition when there may be new events in it.
+pub type EventNews = [u32; PARTITIONS as usize];
+
 /// An event that is to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingEvent {
@@ -47,6 +50,14 @@ pub struct KeptEvent {
     pub(crate) id: Box<str>,
     /// Its JSON.
     pub(crate) body: Bytes,
+}
+
+impl Place {
+    /// The place before this one.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
 }
 
 impl KeptEvent {

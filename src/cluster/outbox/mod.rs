@@ -31,7 +31,7 @@ pub use event::{
     CallStepView, CallView, CredentialView, EVENT_TYPES, PartyView, RevocationView, SignalEvent,
 };
 pub use figures::{EventFigures, OUTCOMES};
-pub use kept::{KeptEvent, PendingEvent, Place};
+pub use kept::{EventNews, KeptEvent, PendingEvent, Place};
 pub use peers::EventPeers;
 
 pub(super) use kept::PARTITIONS;
@@ -77,7 +77,7 @@ pub(super) struct Outbox {
     memory: Option<Mutex<Memory>>,
     figures: Figures,
     numbers: AtomicU64,
-    news: watch::Sender<u64>,
+    news: watch::Sender<EventNews>,
     /// Of a node alone: all of them.
     partitions: watch::Sender<u16>,
     queue: mpsc::Sender<Batch>,
@@ -107,7 +107,7 @@ impl Outbox {
             memory: (!has_file).then(Mutex::default),
             figures: Figures::new(pseudonym_key),
             numbers: AtomicU64::new(OWN_NUMBERS),
-            news: watch::Sender::new(0),
+            news: watch::Sender::new([0; PARTITIONS as usize]),
             partitions: watch::Sender::new(1),
             queue,
             batches: Mutex::new(Some(batches)),
@@ -117,6 +117,13 @@ impl Outbox {
 
     fn local<'a>(&'a self, store: &'a Store) -> Local<'a> {
         self.memory.as_ref().map_or(Local::File(store), Local::Memory)
+    }
+
+    fn tell_news(&self) {
+        self.news.send_modify(|news| {
+            let [first, ..] = news;
+            *first = first.wrapping_add(1);
+        });
     }
 
     /// A number for an event that is not the signaling relay's.
@@ -146,7 +153,7 @@ impl Outbox {
             return self.queue(kept);
         }
         let kept = self.local(store).append(kept, false, &self.bounds);
-        self.news.send_modify(|news| *news += 1);
+        self.tell_news();
         match kept {
             Ok(keeping) => keeping.kept().boxed(),
             Err(error) => ready(Err(error)).boxed(),

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::{CallPage, CallStepView, CallView, KeptEvent, PendingEvent, Place};
+use super::{CallPage, CallStepView, CallView, EventNews, KeptEvent, PendingEvent, Place};
 use crate::cluster::RequestError;
 
 /// Where nodes keep events together, so that another one delivers what a dead one told.
@@ -14,8 +14,8 @@ pub trait EventPeers: Send + Sync + 'static {
     /// The partitions whose events this node delivers: a bit for each.
     fn partitions(&self) -> watch::Receiver<u16>;
 
-    /// Counts up when there may be new events in a partition of this node.
-    fn news(&self) -> watch::Receiver<u64>;
+    /// Counts up for a partition when there may be new events in it.
+    fn news(&self) -> watch::Receiver<EventNews>;
 
     /// Some events of a partition after a place.
     fn pending(
