@@ -5,6 +5,7 @@
 
 mod bare;
 mod calls;
+mod core;
 #[path = "../relay/histogram.rs"]
 mod histogram;
 mod idle;
@@ -65,7 +66,7 @@ struct Arguments {
     /// repeated.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Measure only this of them: messages, idle, new, calls, storm; may be repeated.
+    /// Measure only this of them: core, messages, idle, new, calls, storm; may be repeated.
     #[arg(long, value_name = "NAME")]
     measure: Vec<String>,
     /// Fail if a frame was lost or nothing was passed on: for tests.
@@ -104,6 +105,12 @@ fn main() -> ExitCode {
     }
 }
 
+impl Arguments {
+    fn wants(&self, what: &str) -> bool {
+        self.measure.is_empty() || self.measure.iter().any(|only| only == what)
+    }
+}
+
 fn serve_bare(address: SocketAddr, arguments: &Arguments) -> Result<()> {
     let redis = match arguments.redis.as_deref() {
         None => None,
@@ -121,6 +128,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     machine::pin_this_process()?;
     let mut report = Report::default();
     for _ in 0..if arguments.quick { 1 } else { arguments.rounds } {
+        if arguments.wants("core") {
+            report.add_core(core::nanoseconds()?);
+        }
         for kind in Kind::ALL {
             if arguments.only.is_empty() || arguments.only.iter().any(|only| only == kind.name()) {
                 measure(arguments, kind, &iceway, &mut report).with_context(|| kind.to_string())?;

@@ -16,6 +16,7 @@ struct Values(BTreeMap<&'static str, Vec<f64>>);
 pub(crate) struct Report {
     values: BTreeMap<usize, Values>,
     storms: Vec<String>,
+    core: Vec<f64>,
 }
 
 impl Report {
@@ -30,6 +31,11 @@ impl Report {
         self.add(kind, "half", half.per_second());
         self.add(kind, "p50", half.latency.percentile_us(0.5).unwrap_or(f64::NAN));
         self.add(kind, "p99", half.latency.percentile_us(0.99).unwrap_or(f64::NAN));
+    }
+
+    /// Nanoseconds of a message without sockets.
+    pub(crate) fn add_core(&mut self, nanoseconds: f64) {
+        self.core.push(nanoseconds);
     }
 
     pub(crate) fn add_idle(&mut self, kind: Kind, idle: &Idle) {
@@ -87,6 +93,9 @@ impl fmt::Display for Report {
         self.messages(out)?;
         self.sessions(out)?;
         self.calls(out)?;
+        if !self.core.is_empty() {
+            writeln!(out, "A 1-kB message takes {:.0} ns before any socket.", median(&self.core))?;
+        }
         for storm in &self.storms {
             writeln!(out, "{storm}.")?;
         }

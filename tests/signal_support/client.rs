@@ -167,11 +167,49 @@ impl Client {
         }
     }
 
+    /// The next frame that is no answer, within a time.
+    pub(crate) async fn try_next(&mut self, limit: Duration) -> Option<Value> {
+        tokio::time::timeout(limit, self.next_at_all()).await.ok()
+    }
+
+    /// What comes next, be it the end; answers are left out.
+    pub(crate) async fn came(&mut self) -> Came {
+        if let Some(at) = self.waiting.iter().position(|frame| frame["re"].is_null()) {
+            return Came::Frame(self.waiting.remove(at).unwrap_or_default());
+        }
+        loop {
+            match self.socket.next().await {
+                Came::Frame(frame) => match self.take(frame).await {
+                    Some(frame) if frame["re"].is_null() => return Came::Frame(frame),
+                    Some(frame) => self.waiting.push_back(frame),
+                    None => {}
+                },
+                closed @ Came::Closed(_) => return closed,
+            }
+        }
+    }
+
     /// The next frame that is no answer, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let frame = self.next().await;
         assert_eq!(frame["type"], kind, "{frame}");
         frame
+    }
+
+    /// The next frame that is no answer, however long it takes.
+    async fn next_at_all(&mut self) -> Value {
+        loop {
+            match self.socket.next_within(Duration::from_secs(3600)).await {
+                Some(Came::Frame(frame)) => {
+                    if let Some(frame) = self.take(frame).await
+                        && frame["re"].is_null()
+                    {
+                        return frame;
+                    }
+                }
+                other => panic!("{other:?} while {} waits", self.session()),
+            }
+        }
     }
 
     /// Takes frames until one is of this type; the others are forgotten.
@@ -186,7 +224,7 @@ impl Client {
 
     /// Nothing comes for this long.
     pub(crate) async fn expect_silence(&mut self, limit: Duration) {
-        assert!(self.waiting.is_empty(), "{:?}", self.waiting);
+        assert!(self.waiting.iter().all(|frame| !frame["re"].is_null()), "{:?}", self.waiting);
         let came = self.socket.next_within(limit).await;
         assert!(came.is_none(), "{came:?}");
     }

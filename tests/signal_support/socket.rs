@@ -20,8 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest as _},
+    WebSocketStream, client_async_with_config,
+    tungstenite::{Message, client::IntoClientRequest as _, protocol::WebSocketConfig},
 };
 
 use super::soon;
@@ -85,7 +85,11 @@ impl Socket {
         socket.bind(SocketAddr::new(from, 0))?;
         let stream = soon("a connection", socket.connect(server)).await?;
         stream.set_nodelay(true)?;
-        let (stream, _) = soon("an upgrade", client_async(request, stream)).await?;
+        let (stream, _) = {
+            // Thousands of them must fit into a test.
+            let config = WebSocketConfig::default().read_buffer_size(4096);
+            soon("an upgrade", client_async_with_config(request, stream, Some(config))).await?
+        };
         Ok(Self::over(stream))
     }
 

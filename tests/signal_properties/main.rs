@@ -1,0 +1,12 @@
+//! The signaling relay over generated and mangled input: texts as frames, frames in any order, bytes between nodes, tokens.
+//!
+//! Longer runs: `PROPTEST_CASES=100000 cargo test --release --test signal_properties`; a failure is kept in
+//! `tests/signal_properties/*.proptest-regressions` and tried first from then on.
+
+#![allow(clippy::unwrap_used)]
+
+mod frames;
+mod links;
+mod script;
+mod tokens;
+mod world;
