@@ -1,5 +1,7 @@
 //! Calls.
 
+mod elsewhere;
+
 use super::{
     Answer, Body, CallId, Denial, ErrorCode, Now, Server, SessionId,
     deliver::{Refusal, Requester},

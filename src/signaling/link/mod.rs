@@ -1,6 +1,12 @@
 //! Links to the other nodes.
 
-use super::{Next, NodeName, Now, Server, SessionId, deliver::Parcel, hello::Arrival};
+pub(super) mod wire;
+
+use super::{
+    Body, CallRecord, Next, NodeName, Now, Server, SessionId,
+    deliver::{Parcel, Requester},
+    hello::Arrival,
+};
 
 /// The links of this node.
 #[derive(Debug, Default)]
@@ -10,6 +16,32 @@ impl Server {
     /// Something for a session that does not live here.
     pub(super) fn send_elsewhere(&mut self, now: Now, to: SessionId, parcel: Parcel) {
         let _ = (now, to, parcel);
+    }
+
+    /// Whether requests that send something to this session are to be taken; if not, they are `unavailable`.
+    pub(super) fn can_reach(&self, to: SessionId) -> bool {
+        let _ = to;
+        true
+    }
+
+    /// Tells all other nodes how a call of this one stands.
+    pub(super) fn announce_call(&mut self, call: &CallRecord) {
+        let _ = call;
+    }
+
+    /// Hands a frame about a call to the node that has it. It comes out there at
+    /// [`handle_call_from_elsewhere`](Server::handle_call_from_elsewhere), behind all that went there or to the caller
+    /// before. `false`: that node cannot be reached at present, and the frame is not sent.
+    pub(super) fn send_to_call(
+        &mut self,
+        now: Now,
+        node: &NodeName,
+        caller: SessionId,
+        from: &Requester,
+        body: &Body<'_>,
+    ) -> bool {
+        let _ = (now, node, caller, from, body);
+        false
     }
 
     /// Asks the node where a session lives for it; gives the arrival back if there is no such node. The end is
