@@ -126,7 +126,7 @@ pub fn best_addresses(reached: &Reached, external: &[External]) -> Vec<(IpAddr, 
     v4.into_iter().chain(v6).collect()
 }
 
-fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
+pub(super) fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
     let mapping = external.iter().find(|mapping| mapping.private == Some(local)).or_else(|| {
         external
             .iter()
@@ -136,7 +136,7 @@ fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
 }
 
 /// 0 for addresses of the internet, more for those that fewer can reach.
-fn remoteness(ip: IpAddr) -> u8 {
+pub(super) fn remoteness(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) if ip.is_loopback() => 3,
         IpAddr::V4(ip) if ip.is_link_local() => 2,
@@ -149,7 +149,7 @@ fn remoteness(ip: IpAddr) -> u8 {
     }
 }
 
-fn in_uri(ip: IpAddr) -> String {
+pub(super) fn in_uri(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),

@@ -72,6 +72,7 @@ fn endpoints() -> Endpoints {
         .add(Guard::Caller, routes!(credentials::issue_credentials), &[credentials::ISSUE_PROBLEMS])
         .add(Guard::Caller, routes!(ice_servers::own_ice_servers), &[ice_servers::END_USER_PROBLEMS])
         .add(Guard::Nobody, routes!(web::trial_token), &[web::TRIAL_PROBLEMS])
+        .add(Guard::Caller, routes!(web::list_ways), &[])
         .add(Guard::Caller, routes!(uberti::turn_by_query), &[uberti::UBERTI_PROBLEMS])
         .add(
             Guard::Caller,

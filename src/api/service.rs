@@ -116,6 +116,11 @@ impl ServiceState {
         Dialect::ALL.into_iter().zip(counts)
     }
 
+    /// Where clients reach this node.
+    pub(super) const fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     pub(super) fn count_issued(&self, dialect: Dialect) {
         if let Some(count) = self.issued.get(dialect as usize) {
             count.fetch_add(1, Ordering::Relaxed);

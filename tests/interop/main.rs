@@ -15,6 +15,7 @@ mod janus;
 mod lifecycle;
 mod metrics;
 mod nat;
+mod page;
 mod pressure;
 mod readme;
 mod signal_chaos;

@@ -38,6 +38,13 @@ const FILES: &[File] = &[
     shared("/iceway.d.ts", "application/typescript; charset=utf-8", include_str!("iceway.d.ts")),
     own("/page/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     own("/page/page.js", JAVASCRIPT, include_str!("page/page.js")),
+    own("/page/check.js", JAVASCRIPT, include_str!("page/check.js")),
+    own("/page/checks.js", JAVASCRIPT, include_str!("page/checks.js")),
+    own("/page/words.js", JAVASCRIPT, include_str!("page/words.js")),
+    own("/page/session.js", JAVASCRIPT, include_str!("page/session.js")),
+    own("/page/room.js", JAVASCRIPT, include_str!("page/room.js")),
+    own("/page/media.js", JAVASCRIPT, include_str!("page/media.js")),
+    own("/page/quality.js", JAVASCRIPT, include_str!("page/quality.js")),
     own("/page/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 
