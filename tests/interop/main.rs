@@ -7,6 +7,7 @@
 mod aiortc;
 mod amplification;
 mod browser;
+mod calls_client;
 mod cluster;
 mod dialects;
 mod first_run;

@@ -61,7 +61,7 @@ class Emitter {
   emit(event, ...values) {
     const listeners = [...(this.#listeners.get(event) ?? [])];
     for (const listener of listeners) {
-      try { listener(...values); } catch (error) { queueMicrotask(() => { throw error; }); }
+      try { listener(...values); } catch (error) { (globalThis.reportError ?? console.error)(error); }
     }
     return listeners.length > 0;
   }
@@ -91,6 +91,8 @@ export class Iceway extends Emitter {
   #hello;
   #heartbeat = { interval: 25, timeout: 10 };
   #heardAt = 0;
+  /** When the socket is given up unless something comes. */
+  #deadAt = Infinity;
   #tickedAt = Date.now();
   #refreshAt = Infinity;
   #iceEndsAt = Infinity;
@@ -213,7 +215,7 @@ export class Iceway extends Emitter {
     }
     if (run !== this.#run || this.closed) return;
     const socket = this.#socket = new WebSocket(url, PROTOCOL);
-    this.#timers.dead = setTimeout(() => this.#reconnect(), WELCOME_MS);
+    this.#expect(WELCOME_MS);
     socket.onopen = () => socket === this.#socket && this.#sayHello();
     socket.onmessage = ({ data }) => socket === this.#socket && this.#receive(data);
     socket.onclose = ({ code, reason }) => socket === this.#socket && this.#disconnected(code, reason);
@@ -240,7 +242,7 @@ export class Iceway extends Emitter {
   }
 
   #welcome(frame) {
-    clearTimeout(this.#timers.dead);
+    this.#alive();
     const resumed = frame.resumed === true;
     const isAnother = !resumed && this.session !== undefined;
     if (!resumed) this.#seq = this.#acked = 0;
@@ -255,13 +257,14 @@ export class Iceway extends Emitter {
     this.#welcomedAt = now;
     this.#pauseMs = 0;
     this.#tokenEndsIn(frame.tokenExpiresIn);
-    this.#isWelcome = true;
     if (frame.iceServers) this.#takeIceServers(frame, 'welcome');
     if (isAnother) this.#dropBound();
     this.#setState('connected');
     const { reason, session, user } = frame;
     this.emit('connected', { resumed, reason, session, user });
+    if (this.closed) return;
     if (isAnother) this.#restore(frame.snapshot ?? {});
+    this.#isWelcome = true;
     for (const request of this.#requests.values()) this.#sendRequest(request);
     for (const call of this.calls.values()) call._signalingBack();
   }
@@ -312,7 +315,8 @@ export class Iceway extends Emitter {
     this.#socket = undefined;
     this.#isWelcome = false;
     this.#run++;
-    for (const name of ['dead', 'ack', 'drain']) { clearTimeout(this.#timers[name]); this.#timers[name] = undefined; }
+    this.#alive();
+    for (const name of ['ack', 'drain']) { clearTimeout(this.#timers[name]); this.#timers[name] = undefined; }
   }
 
   #retry() {
@@ -384,10 +388,23 @@ export class Iceway extends Emitter {
     if (!this.#socket) this.#open();
   }
 
+  /** Whatever comes within the limit will do. */
   #probe(limit) {
+    const deadAt = Date.now() + limit;
+    if (deadAt >= this.#deadAt) return;
     this.#send({ type: 'ping', t: Math.round(performance.now()) });
-    clearTimeout(this.#timers.dead);
+    this.#expect(limit);
+  }
+
+  #expect(limit) {
+    this.#alive();
+    this.#deadAt = Date.now() + limit;
     this.#timers.dead = setTimeout(() => this.#reconnect(), limit);
+  }
+
+  #alive() {
+    clearTimeout(this.#timers.dead);
+    this.#deadAt = Infinity;
   }
 
   // --- Frames.
@@ -413,7 +430,7 @@ export class Iceway extends Emitter {
 
   #receive(text) {
     this.#heardAt = Date.now();
-    if (this.#isWelcome) clearTimeout(this.#timers.dead);
+    if (this.#isWelcome) this.#alive();
     let frame;
     try { frame = JSON.parse(text); } catch { return this.#reconnect(); }
     if (frame.seq !== undefined) {
@@ -572,7 +589,7 @@ export class Call extends Emitter {
       await this.#answerOffer();
     } catch (error) {
       // The other side must not ring on because this one has no camera.
-      if (!this.ended) await this.reject('media-failed', 'device').catch(() => {});
+      if (!this.ended) this.reject('media-failed', 'device');
       throw error;
     }
     return this;
@@ -581,7 +598,7 @@ export class Call extends Emitter {
   async reject(reason = 'declined', scope = 'user') {
     if (this.ended) return;
     this._end(reason, 'local');
-    await this.#request('call-reject', { reason, scope });
+    await this.#request('call-reject', { reason, scope }).catch(() => {});
   }
 
   async hangup(reason = 'user') {
@@ -744,7 +761,7 @@ export class Call extends Emitter {
       await this.#answerOffer();
     } catch (error) {
       this.#report(error);
-      await this.reject('media-failed', 'device').catch(() => {});
+      this.reject('media-failed', 'device');
     }
   }
 
@@ -769,6 +786,12 @@ export class Call extends Emitter {
   #describe(restart = false) {
     if (this.ended) return;
     this.#request('renegotiate', { restart, data: this.connection.localDescription }).catch(this.#report);
+  }
+
+  /** An offer or its answer may have been lost with a session. The same offer may be answered twice; another may not
+   *  fit, since the other side may have taken this one. */
+  #describeAgain() {
+    if (this.#isEstablished && this.connection.signalingState === 'have-local-offer') this.#describe(true);
   }
 
   async #described(description) {
@@ -849,8 +872,7 @@ export class Call extends Emitter {
     this.#peerState = state;
     if (state === 'back') {
       if (session) this.peer = { ...this.peer, session };
-      // What was on its way to the lost session did not arrive.
-      if (this.connection?.signalingState === 'have-local-offer') this.#describe(true);
+      this.#describeAgain();
       this.#mend(this.#polite ? MEND_MS / 4 : 0);
     }
     this.emit('peer', state);
@@ -868,10 +890,7 @@ export class Call extends Emitter {
     try {
       await this.#request('call-rejoin');
       this.#isEstablished = true;
-      // Whatever was being negotiated is void: it may have been lost in either direction.
-      if (this.connection.signalingState === 'have-local-offer') {
-        await this.connection.setLocalDescription({ type: 'rollback' });
-      }
+      this.#describeAgain();
       this.#mend(0, true);
     } catch (error) {
       this._end(codeOf(error), 'server');
@@ -907,11 +926,12 @@ export class Call extends Emitter {
       if (connection.connectionState !== 'connected' && Date.now() - this.#lostAt > this.#client._mediaTimeout) {
         return void this.hangup(this.#wasConnected ? 'ice-failed' : 'ice-timeout');
       }
-      if (canTalk && connection.signalingState === 'stable') {
+      const canRestart = canTalk && connection.signalingState === 'stable';
+      if (canRestart) {
         this.#isRestarting = true;
         connection.restartIce();
       }
-      this.#mend(MEND_MS, always && !canTalk);
+      this.#mend(canRestart ? MEND_MS : MEND_MS / 8, always && !canRestart);
     }, delay);
   }
 
