@@ -7,7 +7,10 @@
 mod aiortc;
 mod amplification;
 mod browser;
+mod calls_browsers;
 mod calls_client;
+mod calls_nat;
+mod calls_support;
 mod cluster;
 mod dialects;
 mod first_run;

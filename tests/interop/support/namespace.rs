@@ -23,6 +23,10 @@ impl Namespace {
         namespace
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Joins two namespaces by a cable with an address (CIDR) on each end; the interface has the same name on both.
     pub(crate) fn link(&self, address: &str, other: &Self, other_address: &str, interface: &str) {
         run(
