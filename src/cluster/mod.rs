@@ -42,11 +42,11 @@ pub use derive::derive_key;
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
-use outbox::OutboxBounds;
 pub use outbox::{
     CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventNews, EventPeers,
     KeptEvent, OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView, SignalEvent,
 };
+use outbox::{OutboxBounds, PARTITIONS, STEPS_MAX, put_step};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use redis::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,

@@ -79,6 +79,12 @@ impl Counters {
 }
 
 impl WebhookFigures {
+    /// Whether nothing is sent because the receiver answered 410.
+    #[must_use]
+    pub const fn is_disabled(&self) -> bool {
+        self.is_disabled
+    }
+
     pub(in crate::api) fn fill(&self, sheet: &mut Sheet) {
         for (attempt, count) in Attempt::ALL.into_iter().zip(self.attempts) {
             sheet.count(&metric::WEBHOOK_DELIVERIES, &[attempt.as_str()], count);

@@ -125,6 +125,7 @@ impl Dispatch {
         match Receiver::new(&webhooks) {
             Ok(receiver) => {
                 self.receiver = receiver.map(Arc::new);
+                self.cluster.set_delivering_events(self.receiver.is_some());
                 self.webhooks = Webhooks::clone(&webhooks);
             }
             Err(error) => tracing::error!(%error, "Webhooks are delivered as before, or not at all."),

@@ -15,7 +15,7 @@ pub use counters::WebhookFigures;
 
 use self::{counters::Counters, dispatch::Dispatch};
 use super::service::{Service, unix_millis};
-use crate::config::Webhooks;
+use crate::{cluster::Cluster, config::Webhooks};
 
 /// The name of the thread, as debuggers and panics show it.
 const THREAD: &str = "iceway-webhooks";
@@ -66,13 +66,37 @@ impl Handle {
 /// # Errors
 /// The system gives no thread.
 pub fn deliver(service: &Service) -> io::Result<WebhookSender> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let handle = Arc::clone(&service.webhooks);
-    let dispatch = Dispatch::new(service.cluster.clone(), Arc::clone(&handle));
-    let thread = std::thread::Builder::new()
-        .name(THREAD.to_owned())
-        .spawn(move || runtime.block_on(dispatch.run()))?;
-    Ok(WebhookSender { handle, thread: Some(thread) })
+    WebhookSender::start(service.cluster.clone(), Arc::clone(&service.webhooks))
+}
+
+impl WebhookSender {
+    /// Delivers what waits in a cluster without a relay.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn of(cluster: Cluster, webhooks: &Webhooks) -> io::Result<Self> {
+        Self::start(cluster, Handle::new(webhooks))
+    }
+
+    /// Delivers as configured from now on.
+    pub fn reload(&self, webhooks: &Webhooks) {
+        self.handle.reload(webhooks);
+    }
+
+    /// What happened to deliveries so far.
+    #[must_use]
+    pub fn figures(&self) -> WebhookFigures {
+        self.handle.figures()
+    }
+
+    fn start(cluster: Cluster, handle: Arc<Handle>) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let dispatch = Dispatch::new(cluster, Arc::clone(&handle));
+        let thread = std::thread::Builder::new()
+            .name(THREAD.to_owned())
+            .spawn(move || runtime.block_on(dispatch.run()))?;
+        Ok(Self { handle, thread: Some(thread) })
+    }
 }
 
 impl Drop for WebhookSender {

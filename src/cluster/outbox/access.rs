@@ -69,6 +69,13 @@ impl Cluster {
         self.inner.peers.events().map_or_else(|| self.inner.outbox.news.subscribe(), |peers| peers.news())
     }
 
+    /// Says whether this node delivers events; before that it is given none that other nodes could deliver.
+    pub fn set_delivering_events(&self, is_delivering: bool) {
+        if let Some(peers) = self.inner.peers.events() {
+            peers.set_delivering(is_delivering);
+        }
+    }
+
     /// At most `limit` events of a partition that wait after a place, in their order.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Events as they are kept: what delivery must know of one, and its text.
 
 use bytes::Bytes;
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use super::{CallView, SignalEvent};
@@ -116,6 +115,12 @@ impl KeptEvent {
         })
     }
 
+    /// What waits already, to wait elsewhere.
+    pub(crate) fn again(event: &PendingEvent) -> Self {
+        let PendingEvent { lane, id, time, body, .. } = event.clone();
+        Self { is_delivered: true, is_listed: false, lane, time, id, body }
+    }
+
     /// The call that it is about.
     pub(crate) fn call(&self) -> Option<(CallView, super::CallStepView)> {
         if !self.is_listed {
@@ -124,15 +129,6 @@ impl KeptEvent {
         let event: SignalEvent = serde_json::from_slice(&self.body).ok()?;
         let step = event.step()?;
         Some((*event.call?, step))
-    }
-
-    /// The type of the event.
-    pub(crate) fn kind(&self) -> String {
-        #[derive(Deserialize)]
-        struct Head {
-            r#type: String,
-        }
-        serde_json::from_slice::<Head>(&self.body).map(|head| head.r#type).unwrap_or_default()
     }
 }
 
@@ -156,7 +152,6 @@ mod tests {
         let kept = KeptEvent::of(&event, true).unwrap();
         let bytes = kept.write();
         assert_eq!(KeptEvent::read(&bytes), Some(kept.clone()));
-        assert_eq!(kept.kind(), "node.draining");
         for length in 0..18 + kept.id.len() {
             assert_eq!(KeptEvent::read(&bytes[..length]), None, "{length} bytes");
         }

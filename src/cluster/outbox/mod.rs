@@ -34,7 +34,7 @@ pub use figures::{EventFigures, OUTCOMES};
 pub use kept::{EventNews, KeptEvent, PendingEvent, Place};
 pub use peers::EventPeers;
 
-pub(super) use kept::PARTITIONS;
+pub(super) use kept::{PARTITIONS, STEPS_MAX};
 pub(super) use memory::put_step;
 
 use self::{figures::Figures, local::Local, memory::Memory};
@@ -59,6 +59,18 @@ pub(super) struct OutboxBounds {
     pub(super) dead_max: u64,
     pub(super) calls_max: u64,
     pub(super) retention: Duration,
+}
+
+impl OutboxBounds {
+    /// Of all nodes together, or of a node with a file.
+    pub(super) fn of_all(config: &Config) -> Self {
+        Self {
+            pending_max: config.webhooks.pending_max,
+            dead_max: config.webhooks.dead_max,
+            calls_max: config.calls.records_max,
+            retention: config.calls.retention,
+        }
+    }
 }
 
 /// Some calls in the order of their last change.
@@ -95,15 +107,15 @@ struct Batch {
 impl Outbox {
     pub(super) fn new(config: &Config, pseudonym_key: [u8; 32]) -> Self {
         let has_file = config.store.path.is_some();
-        let or = |max: u64, memory_max: u64| if has_file { max } else { max.min(memory_max) };
+        let mut bounds = OutboxBounds::of_all(config);
+        if !has_file {
+            bounds.pending_max = bounds.pending_max.min(MEMORY_PENDING_MAX);
+            bounds.dead_max = bounds.dead_max.min(MEMORY_PENDING_MAX);
+            bounds.calls_max = bounds.calls_max.min(MEMORY_CALLS_MAX);
+        }
         let (queue, batches) = mpsc::channel(QUEUE_MAX);
         Self {
-            bounds: OutboxBounds {
-                pending_max: or(config.webhooks.pending_max, MEMORY_PENDING_MAX),
-                dead_max: or(config.webhooks.dead_max, MEMORY_PENDING_MAX),
-                calls_max: or(config.calls.records_max, MEMORY_CALLS_MAX),
-                retention: config.calls.retention,
-            },
+            bounds,
             memory: (!has_file).then(Mutex::default),
             figures: Figures::new(pseudonym_key),
             numbers: AtomicU64::new(OWN_NUMBERS),

@@ -14,6 +14,9 @@ pub trait EventPeers: Send + Sync + 'static {
     /// The partitions whose events this node delivers: a bit for each.
     fn partitions(&self) -> watch::Receiver<u16>;
 
+    /// Whether this node delivers events, so that it is given partitions.
+    fn set_delivering(&self, is_delivering: bool);
+
     /// Counts up for a partition when there may be new events in it.
     fn news(&self) -> watch::Receiver<EventNews>;
 

@@ -223,6 +223,7 @@ fn take(
                 quotas.set_elsewhere(&header.source, &user, count);
             }
         }
+        Message::Events(partitions) => shared.hear_of_events(partitions),
         Message::TellQuotas => super::quotas::tell(shared, &header.source, header.incarnation),
         Message::Request { id, ask } => {
             let Ok(slot) = Arc::clone(slots).try_acquire_owned() else { return };

@@ -40,6 +40,8 @@ pub(super) enum Message {
     },
     /// To one: tell me all your quotas.
     TellQuotas,
+    /// To all: there are new events in these partitions, a bit for each.
+    Events(u16),
     /// To one: a question.
     Request {
         /// Names it among those of the sender.

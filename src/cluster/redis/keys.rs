@@ -7,7 +7,7 @@ use crate::cluster::Table;
 /// What Redis must allow: one server or sentinels. The user reads and writes `iceway:*` alone.
 pub const ACL_RULE: &str = "resetkeys ~iceway:* resetchannels &iceway:* -@all +hello +auth +ping +select +info +time +eval \
                             +evalsha +get +mget +set +del +pexpire +hget +hmget +hset +hdel +hlen +hscan +hincrby +zadd \
-                            +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +xadd +xlen \
+                            +zrange +zrangebyscore +zrem +zremrangebyscore +zremrangebyrank +zscore +xadd +xdel +xlen \
                             +xrange +xtrim +publish +subscribe +unsubscribe";
 
 /// What a Cluster must allow beside [`ACL_RULE`]: Redis 7.2 or newer, Valkey. CLIENT SETINFO, by which the client
@@ -42,6 +42,15 @@ pub(super) const SEEN_LEASE: Duration = Duration::from_secs(7 * 86_400);
 
 /// The sorted set of node names.
 pub(super) const NODES: &str = "iceway:{nodes}";
+/// Events wait longer than anybody tries to deliver them.
+pub(super) const EVENTS_LEASE: Duration = Duration::from_secs(16 * 86_400);
+/// Calls are remembered for `calls.retention`, which is no longer.
+pub(super) const CALLS_LEASE: Duration = Duration::from_secs(31 * 86_400);
+
+/// The hash of calls.
+pub(super) const CALLS: &str = "iceway:{calls}";
+/// The hash of leases of partitions.
+pub(super) const EVENT_LEASES: &str = "iceway:{events}:leases";
 /// The stream of usage records.
 pub(super) const USAGE: &str = "iceway:{usage}";
 /// The epoch and the number of writes of all rows.
@@ -86,6 +95,31 @@ pub(super) fn limit(code: &str) -> String {
 /// What is kept under one idempotency key.
 pub(super) fn once(code: &str) -> String {
     format!("iceway:{{once:{code}}}")
+}
+
+/// The stream of a partition.
+pub(super) fn events(partition: u8) -> String {
+    format!("iceway:{{events:{partition}}}")
+}
+
+/// What was given up of it.
+pub(super) fn events_dead(partition: u8) -> String {
+    format!("iceway:{{events:{partition}}}:dead")
+}
+
+/// Calls by their last change.
+pub(super) fn calls_order() -> String {
+    format!("{CALLS}:order")
+}
+
+/// When a call last changed.
+pub(super) fn calls_state() -> String {
+    format!("{CALLS}:state")
+}
+
+/// The steps of a call.
+pub(super) fn call_steps(code: &str) -> String {
+    format!("{CALLS}:steps:{code}")
 }
 
 /// Ids of records that a node added lately.

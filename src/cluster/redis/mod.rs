@@ -17,10 +17,17 @@
 //! | `iceway:{usage}` | stream | `usage.days` after the last record | ended allocations, sealed; at most about `usage.records_max` |
 //! | `iceway:{usage}:seen:<node>` | sorted set | 7 days after the last record | codes of its last 20 000 records, so that none is added twice |
 //! | `iceway:{usage}:day:<day>` | hash | `usage.days` after the last record | totals of a day: of all, and of at most 500 000 users and labels by code |
+//! | `iceway:{events:<0 to 15>}` | stream | 16 days after the last event | events to be delivered, sealed; a sixteenth of `webhooks.pending_max` |
+//! | `iceway:{events:<0 to 15>}:dead` | stream | 16 days after the last one | events that were given up; a sixteenth of `webhooks.dead_max` |
+//! | `iceway:{events}:leases` | hash | 30 s, renewed every 4 s | which node delivers which of them |
+//! | `iceway:{calls}` | hash | 31 days after the last change | code of a call to its number and its sealed record; at most `calls.records_max` |
+//! | `iceway:{calls}:order` | sorted set | as the hash | codes of calls by their last change |
+//! | `iceway:{calls}:state` | hash | as the hash | the last change |
+//! | `iceway:{calls}:steps:<code>` | hash | `calls.retention` | its steps, sealed; at most 128 |
 //!
 //! | channel | what |
 //! |---|---|
-//! | `iceway:{bus}` | heartbeats, changed rows and quotas, for all nodes |
+//! | `iceway:{bus}` | heartbeats, changed rows and news of events, for all nodes |
 //! | `iceway:{bus-<node>}` | questions to a node and answers to its own |
 //!
 //! In a Cluster each key's hash tag keeps what belongs together on one server, and channels are sharded from Redis 7 on.
@@ -32,6 +39,7 @@
 //! is not heard again, and what is older than a minute is refused: clocks must agree to that.
 
 mod bus;
+mod calls;
 mod commands;
 mod connect;
 mod coturn;
@@ -40,7 +48,10 @@ mod frame;
 mod health;
 mod heart;
 mod keys;
+mod leases;
 mod looks;
+mod outbox;
+mod outbox_scripts;
 mod progress;
 mod quotas;
 mod registry;
@@ -76,14 +87,15 @@ use self::{
     counters::Counters,
     frame::{Message, purpose},
     health::HealthState,
+    outbox::Events,
     registry::Registry,
     seal::Keys,
     shared::{Options, Outbox, Questions, Shared, lock},
 };
 use super::{
-    Answer, Ask, Health, Host, LimitAnswer, NodeId, NodeInfo, Nodes, OpenError, PeerCounters, Peers, Rate,
-    Remembered, RequestError, Row, UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals,
-    clock::unix_millis,
+    Answer, Ask, EventPeers, Health, Host, LimitAnswer, NodeId, NodeInfo, Nodes, OpenError, OutboxBounds,
+    PeerCounters, Peers, Rate, Remembered, RequestError, Row, UsageError, UsagePage, UsageQuery, UsageRecord,
+    UsageTotals, clock::unix_millis,
 };
 use crate::config::Config;
 
@@ -99,7 +111,10 @@ const BUS_MAX: Duration = Duration::from_secs(6);
 /// The other nodes, found in Redis.
 pub(super) struct Redis {
     shared: Arc<Shared>,
+    events: Arc<Events>,
     task: Mutex<Option<JoinHandle<()>>>,
+    /// Keeps the partitions that this node delivers.
+    leases: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Redis {
@@ -151,8 +166,11 @@ impl Redis {
             proved: Mutex::default(),
             proved_wake: Notify::new(),
             closing: watch::Sender::new(false),
+            event_news: watch::Sender::new(Default::default()),
         };
-        Ok(Self { shared: Arc::new(shared), task: Mutex::default() })
+        let shared = Arc::new(shared);
+        let events = Arc::new(Events::new(Arc::clone(&shared), OutboxBounds::of_all(config)));
+        Ok(Self { shared, events, task: Mutex::default(), leases: Mutex::default() })
     }
 
     async fn ask_one(&self, node: NodeId, ask: Ask) -> Result<Answer, RequestError> {
@@ -178,8 +196,10 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        if let Some(task) = lock(&self.task).take() {
-            task.abort();
+        for task in [&self.task, &self.leases] {
+            if let Some(task) = lock(task).take() {
+                task.abort();
+            }
         }
     }
 }
@@ -191,6 +211,7 @@ impl Peers for Redis {
         }
         let task = tokio::spawn(supervise::supervise(Arc::clone(&self.shared)));
         *lock(&self.task) = Some(task);
+        *lock(&self.leases) = Some(tokio::spawn(leases::keep(Arc::clone(&self.events))));
     }
 
     fn announce(&self) {
@@ -200,6 +221,11 @@ impl Peers for Redis {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
+            let leases = lock(&self.leases).take();
+            if let Some(leases) = leases {
+                leases.abort();
+                leases::give_back(&self.events).await;
+            }
             self.shared.closing.send_replace(true);
             let task = lock(&self.task).take();
             if let Some(mut task) = task
@@ -308,6 +334,10 @@ impl Peers for Redis {
 
     fn find_user(&self, realm: String, name: String) -> BoxFuture<'_, Option<[u8; 16]>> {
         async move { coturn::find_user(&self.shared, &realm, &name).await }.boxed()
+    }
+
+    fn events(&self) -> Option<&dyn EventPeers> {
+        Some(&*self.events)
     }
 
     fn counters(&self) -> PeerCounters {

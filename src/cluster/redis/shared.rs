@@ -22,7 +22,7 @@ use super::{
     registry::Registry,
     seal::{Keys, Sealer},
 };
-use crate::cluster::{Answer, Host, NodeInfo, Row, Table};
+use crate::cluster::{Answer, EventNews, Host, NodeInfo, Row, Table};
 
 /// Messages that may wait to be sent. More are not sent: questions are answered as if nobody heard them.
 const OUTBOX_MAX: usize = 16_384;
@@ -83,6 +83,8 @@ pub(super) struct Shared {
     /// It just did.
     pub(super) proved_wake: Notify,
     pub(super) closing: watch::Sender<bool>,
+    /// Counts up where there are new events.
+    pub(super) event_news: watch::Sender<EventNews>,
 }
 
 impl Shared {
@@ -132,6 +134,17 @@ impl Shared {
 
     pub(super) fn pending_rows(&self) -> MutexGuard<'_, BTreeMap<(Table, String), Row>> {
         lock(&self.rows)
+    }
+
+    /// Says that there are new events in these partitions, a bit for each.
+    pub(super) fn hear_of_events(&self, partitions: u16) {
+        self.event_news.send_modify(|news| {
+            for (partition, count) in news.iter_mut().enumerate() {
+                if partitions & (1 << partition) != 0 {
+                    *count = count.wrapping_add(1);
+                }
+            }
+        });
     }
 
     /// Asks for the rows to be compared with those in Redis.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{StoreError, book::Fault};
 use crate::cluster::{
-    CallPage, CallStepView, CallView, KeptEvent, OutboxBounds, clock::unix_millis, outbox::put_step,
+    CallPage, CallStepView, CallView, KeptEvent, OutboxBounds, clock::unix_millis, put_step,
 };
 
 /// Events to be delivered or handed on, by their place, which only goes up.
