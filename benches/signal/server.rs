@@ -183,7 +183,8 @@ impl Server {
     }
 
     fn add_node(&mut self, program: &Path, number: usize, certificate: Option<&Certificate>) {
-        let mut setup = unlimited(Setup::default())
+        let mut setup = Setup::default()
+            .unlimited()
             .program(program)
             .run_by(&["taskset", "-c", SERVER_PROCESSOR])
             .with("log.level", "\"warn\"");
@@ -263,11 +264,6 @@ impl Drop for Peer {
         drop(self.0.kill());
         drop(self.0.wait());
     }
-}
-
-/// Without limits on how often one client may do what: the load is a few clients from one address.
-fn unlimited(setup: Setup) -> Setup {
-    setup
 }
 
 /// A script of `peers/`, if Node.js is there and npm gets what it needs.

@@ -1,5 +1,6 @@
 //! Texts that are frames, and texts that are not.
 
+use super::cases;
 use iceway::signaling::{Body, Frame, FrameError, SessionId, To};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -84,7 +85,7 @@ fn deep_nesting_neither_overflows_the_stack_nor_is_parsed_for_long() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn any_text_is_read_or_refused(text in "\\PC{0,200}") {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::{
+    cases,
     script::{Step, play, step},
     world::World,
 };
@@ -23,7 +24,7 @@ enum Fate {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn whatever_becomes_of_bytes_between_nodes_nothing_breaks(

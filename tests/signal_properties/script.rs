@@ -6,6 +6,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
 
 use super::{
+    cases,
     frames::mangled,
     world::{USERS, World},
 };
@@ -38,8 +39,30 @@ pub(crate) struct Talk {
     size: u16,
 }
 
+#[test]
+fn people_on_one_node_and_on_two_hear_one_another() {
+    for nodes in [1, 2] {
+        let mut world = World::new(nodes);
+        world.settle();
+        let people = [world.open(0), world.open(1)];
+        for (id, user) in people.iter().zip(USERS) {
+            world.say(*id, &json!({ "id": "h", "type": "hello", "v": 1, "token": user }).to_string());
+            world.decide(*id, true);
+            world.settle();
+        }
+        let session = world.clients[&people[1]].session.clone();
+        for data in 0..3 {
+            let message = json!({ "type": "message", "to": { "session": session }, "data": data });
+            world.say(people[0], &message.to_string());
+            world.pass(Duration::from_millis(60));
+            world.settle();
+        }
+        assert_eq!(world.clients[&people[1]].seq, 3, "on {nodes} nodes");
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn frames_in_any_order_are_answered_or_refused(steps in vec(step(), 1..120)) {

@@ -1,5 +1,6 @@
 //! Texts as tokens, and as sets of keys.
 
+use super::cases;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use iceway::credentials::jwt::{Algorithm, KeySet, Token};
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -16,7 +17,7 @@ const CLAIMS: &str = r#"{"iss":"i","aud":["a","b"],"sub":"u","exp":1790000900,"i
 const KEYS: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","use":"sig","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},{"kty":"RSA","n":"AQAB","e":"AQAB","alg":"RS256"},{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]}"#;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn any_text_as_a_token_is_parsed_or_refused(text in "[A-Za-z0-9_.=-]{0,300}|\\PC{0,100}") {

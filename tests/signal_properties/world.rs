@@ -26,6 +26,14 @@ pub(crate) struct Got {
     pub(crate) epoch: String,
     pub(crate) resume_token: String,
     pub(crate) frames: u64,
+    /// What is written to it is lost on the way.
+    pub(crate) is_deaf: bool,
+    /// The welcome, if there was one.
+    pub(crate) welcome: Value,
+    /// Requests that were answered `ok`.
+    pub(crate) oks: u64,
+    /// `data` of each message.
+    pub(crate) data: Vec<Value>,
 }
 
 /// Relays, their clients, and what is under way between them.
@@ -184,8 +192,8 @@ impl World {
             let mut frames = Vec::new();
             let written = self.servers[at].poll_connection(self.now, connection, &mut frames);
             let Some(got) = self.clients.get_mut(&connection.0) else { return };
-            for frame in &frames {
-                got.check(frame);
+            if !got.is_deaf {
+                frames.iter().for_each(|frame| got.check(frame));
             }
             if matches!(written, Written::Close(_)) {
                 if std::mem::take(&mut got.is_open) {
@@ -216,10 +224,15 @@ impl Got {
             self.session = word("session");
             self.epoch = word("epoch");
             self.resume_token = word("resumeToken");
+            self.welcome = frame.clone();
         }
         if let Some(seq) = frame["seq"].as_u64() {
             assert_eq!(seq, self.seq + 1, "frames are numbered without a gap: {text}");
             self.seq = seq;
+        }
+        self.oks += u64::from(frame["type"] == "ok");
+        if frame["type"] == "message" {
+            self.data.push(frame["data"].clone());
         }
         assert!(frame["type"].is_string(), "{text}");
     }

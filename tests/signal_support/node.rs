@@ -48,6 +48,29 @@ impl Setup {
         self
     }
 
+    /// Without limits on how often clients do what: tests are faster than people, and all from one address.
+    pub(crate) fn unlimited(self) -> Self {
+        let zero = [
+            "connects_per_second",
+            "frames_per_second",
+            "bytes_per_second",
+            "descriptions_per_second",
+            "candidates_per_second",
+            "offers_per_minute",
+            "offers_per_hour",
+            "callees_per_hour",
+            "ringing_per_user",
+            "offers_per_pair",
+            "offers_per_callee",
+            "joins_per_minute",
+            "errors_per_minute",
+        ];
+        let setup = zero.into_iter().fold(self, |setup, name| setup.with(&format!("signal.{name}"), 0));
+        setup
+            .with("signal.unauthenticated_per_address_max", 1_000_000)
+            .with("signal.unauthenticated_max", 1_000_000)
+    }
+
     /// As a node of a cluster, under this name, with the Redis at this URL.
     pub(crate) fn in_cluster(mut self, id: &str, redis: &str) -> Self {
         self.redis = Some(redis.to_owned());

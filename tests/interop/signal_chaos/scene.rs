@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::signal_support::{Issuer, Node, Setup, until};
+use serde_json::{Value, json};
+
+use crate::signal_support::{Client, Issuer, Node, Setup, until};
 use crate::support_redis::Redis;
 
 /// Nodes find one another with their first heartbeats.
@@ -42,6 +44,85 @@ impl Scene {
         })
         .await;
     }
+
+    /// A client of a user at a device, on a node.
+    pub(super) async fn client(&self, at: usize, user: &str, device: &str) -> Client {
+        Client::open(&self.nodes[at], &self.issuer.token(user, device)).await
+    }
+
+    /// Waits until a node knows of a user who is on another: that user can be sent to.
+    pub(super) async fn wait_until_known(&self, at: usize, user: &str) {
+        let mut asker = self.client(at, &format!("asks-for-{user}"), "probe").await;
+        let deadline = tokio::time::Instant::now() + MEET_LIMIT;
+        loop {
+            let probe = json!({ "type": "presence", "watch": [user] });
+            let answer = asker.request(probe).await;
+            let is_there = |frame: &Value| frame["user"] == user && frame["status"] != "offline";
+            let listed = answer["presence"].as_array().is_some_and(|all| all.iter().any(is_there));
+            let frames = asker.all_until_silence(Duration::from_millis(50)).await;
+            if listed || frames.iter().any(is_there) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{user} is not known");
+        }
+        asker.send(json!({ "type": "bye" })).await;
+    }
+}
+
+/// An offer of a call to a user.
+pub(super) fn offer(call: &str, user: &str) -> Value {
+    json!({
+        "type": "call-offer", "call": call, "to": { "user": user }, "media": ["audio"],
+        "data": { "type": "offer", "sdp": format!("v=0 {call}") },
+    })
+}
+
+/// An answer to a call.
+pub(super) fn answer(call: &str) -> Value {
+    json!({ "type": "call-answer", "call": call, "data": { "type": "answer", "sdp": format!("v=0 {call}") } })
+}
+
+/// Candidates of a call, told apart by a number.
+pub(super) fn candidates(call: &str, number: usize) -> Value {
+    let candidate = format!("candidate:{number} 1 udp 2122260223 192.0.2.1 54400 typ host");
+    json!({ "type": "ice-candidate", "call": call, "candidates": [{ "candidate": candidate, "sdpMid": "0" }] })
+}
+
+/// A message to a session, told apart by a number.
+pub(super) fn message(session: &str, number: usize) -> Value {
+    json!({ "type": "message", "to": { "session": session }, "data": { "number": number } })
+}
+
+/// Sets up a call from one to the other.
+pub(super) async fn call(caller: &mut Client, callee: &mut Client, user: &str, call: &str) {
+    caller.request(offer(call, user)).await;
+    assert_eq!(callee.expect("call-offer").await["call"], call);
+    callee.send(json!({ "type": "call-ringing", "call": call })).await;
+    assert_eq!(caller.expect("call-ringing").await["call"], call);
+    callee.request(answer(call)).await;
+    assert_eq!(caller.expect("call-answer").await["call"], call);
+}
+
+/// Messages must come with these numbers, in order, and nothing else between them.
+pub(super) async fn expect_numbers(client: &mut Client, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let frame = client.expect("message").await;
+        assert_eq!(frame["data"]["number"], number, "{frame}");
+    }
+}
+
+/// The same of candidates.
+pub(super) async fn expect_candidates(client: &mut Client, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        let frame = client.expect("ice-candidate").await;
+        let text = frame["candidates"][0]["candidate"].as_str().unwrap_or_default();
+        assert!(text.starts_with(&format!("candidate:{number} ")), "{number} in {frame}");
+    }
+}
+
+/// A configuration whose limits a test does not meet by itself.
+pub(super) fn unlimited() -> Setup {
+    Setup::default().unlimited()
 }
 
 #[tokio::test]
