@@ -5,7 +5,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 
 use super::{
-    CloseCode, ErrorCode, Event, EventKind, EventNumber, Instant, Now, Output, Server, SessionId,
+    CloseCode, ErrorCode, Event, EventKind, EventNumber, Instant, Now, Output, RoomId, Server, SessionId,
+    UserId,
     object::Object,
     session::{
         Attachment,
@@ -30,6 +31,15 @@ pub(super) struct Receipt {
     pub(super) from: SessionId,
     /// The request.
     pub(super) id: Box<str>,
+}
+
+/// What a frame tells of, of which only the latest matters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// The members of a room.
+    Room(RoomId),
+    /// How a user is.
+    Presence(UserId),
 }
 
 /// Why a request is refused.
@@ -117,14 +127,19 @@ impl Server {
         self.deliver_kept(now, to, Kept { tail, extra: Some(Box::new(Extra::Receipt(receipt))) });
     }
 
-    /// A frame that takes the place of an older one about the same, if that is not sent yet.
-    pub(super) fn deliver_latest(&mut self, now: Now, to: SessionId, tail: Bytes, about: Extra) {
+    /// A frame of which only the latest matters: it takes the place of an older one that is not sent yet.
+    pub(super) fn deliver_latest(&mut self, now: Now, to: SessionId, tail: Bytes, about: About) {
         if let Some(session) = self.sessions.get_mut(to)
             && session.queue.replace(&about, &tail)
         {
             return;
         }
-        self.deliver_kept(now, to, Kept { tail, extra: Some(Box::new(about)) });
+        self.deliver_about(now, to, tail, about);
+    }
+
+    /// A frame that a later one about the same may take the place of.
+    pub(super) fn deliver_about(&mut self, now: Now, to: SessionId, tail: Bytes, about: About) {
+        self.deliver_kept(now, to, Kept { tail, extra: Some(Box::new(Extra::About(about))) });
     }
 
     fn deliver_kept(&mut self, now: Now, to: SessionId, kept: Kept) {
@@ -132,14 +147,16 @@ impl Server {
         let Some(session) = self.sessions.get_mut(to) else {
             let receipt = match kept.extra.map(|extra| *extra) {
                 Some(Extra::Receipt(receipt)) => Some(receipt),
-                Some(Extra::Room(_) | Extra::Presence(_)) | None => None,
+                Some(Extra::About(_)) | None => None,
             };
             return self.send_elsewhere(now, to, Parcel::Frame { tail: kept.tail, receipt });
         };
         match session.attachment {
             Attachment::Carried(carrier) => {
                 let tail = super::bridge::carried_tail(&session.place, &kept.tail);
-                self.deliver_kept(now, carrier, Kept { tail, extra: kept.extra });
+                // The carrier's queue has frames of many that tell of the same.
+                let extra = kept.extra.filter(|extra| matches!(**extra, Extra::Receipt(_)));
+                self.deliver_kept(now, carrier, Kept { tail, extra });
             }
             Attachment::Detached => session.queue.push(kept, false, room),
             Attachment::Socket(connection) => {

@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use super::{
     Ask, Body, CloseCode, ConnectionId, Denial, ErrorCode, EventKind, Frame, FrameError, Hello, Identity,
     Instant, Next, Now, Place, Role, Server, SessionId,
+    counters::Rule,
     deliver::{Refusal, Requester},
     object::Object,
     session::{
@@ -146,6 +147,7 @@ impl Server {
             Ok(identity) => return self.greet(now, Arrival { connection, greeting, identity }),
             Err(denial) => denial,
         };
+        self.counters.hellos_refused += 1;
         let code = match denial.code {
             ErrorCode::Forbidden => CloseCode::Forbidden,
             ErrorCode::LimitExceeded => CloseCode::ConnectionLimit,
@@ -172,6 +174,7 @@ impl Server {
         let failures = self.sockets.hello_failed(now.monotonic, address);
         let free = self.setup.options.limits.hello_failures;
         let beyond = failures.checked_sub(free).filter(|beyond| *beyond > 0 && free > 0)?;
+        self.counters.tripped(Rule::HelloFailures);
         let delay = DELAY_FIRST.saturating_mul(1 << (beyond - 1).min(16)).min(DELAY_MAX);
         Some(now.monotonic.after(delay))
     }
@@ -226,9 +229,8 @@ impl Server {
     fn go_on(&mut self, now: Now, arrival: Arrival, id: SessionId) -> Next {
         let Arrival { connection, greeting, identity } = arrival;
         let Some(resume) = greeting.resume else { return Next::More };
-        if let Some(old) = self.sessions.get(id).and_then(Session::socket) {
-            self.close(now, old, CloseCode::Moved);
-        }
+        let was_attached = self.sessions.get(id).is_some_and(|session| session.socket().is_some());
+        self.leave_socket(id);
         let epoch = self.random.number() as u64;
         let token = self.random.token();
         let Some(session) = self.sessions.get_mut(id) else { return Next::More };
@@ -254,9 +256,15 @@ impl Server {
             let id = greeting.id.unwrap_or_else(|| Arc::from(""));
             session.queue.note_first(Note::Reply(id, Answer::Welcome(members)));
         }
+        if matches!(resumed, Resumed::Whole(_)) {
+            self.acknowledge(now, id, resume.seq);
+        }
         self.wake(connection);
         self.count_resume(resumed);
-        self.set_attached(now, id, true);
+        self.leave_forbidden_rooms(now, id);
+        if !was_attached {
+            self.set_attached(now, id, true);
+        }
         if matches!(resumed, Resumed::Reset(_)) {
             self.calls_session_up(now, id);
         }
@@ -268,6 +276,7 @@ impl Server {
         let Arrival { connection, greeting, identity } = arrival;
         let device = identity.device.clone().unwrap_or(greeting.device);
         if let Some(refusal) = self.too_many_sessions(&identity, &device) {
+            self.counters.tripped(Rule::Sessions);
             let code = CloseCode::ConnectionLimit;
             return self.turn_away(now, connection, greeting.id.as_deref(), &refusal, code);
         }
@@ -300,6 +309,7 @@ impl Server {
         let request = greeting.id.unwrap_or_else(|| Arc::from(""));
         self.note(now, id, Note::Reply(request, Answer::Welcome(members)));
         self.count_resume(resumed);
+        self.counters.sessions_begun += 1;
         self.event(now, EventKind::SessionConnected { party });
         self.on_session_up(now, id);
         Next::More
@@ -474,8 +484,6 @@ fn error_text(id: Option<&str>, refusal: &Refusal) -> String {
 }
 
 impl Loss {
-    pub(super) const ALL: [Self; 4] = [Self::Gap, Self::Expired, Self::Unknown, Self::Epoch];
-
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Gap => "gap",

@@ -1,8 +1,9 @@
 //! From the opening of a socket to the end of a session.
 
 use super::{
-    Client, CloseCode, ConnectionId, EventKind, Now, Output, Party, Server, SessionId, Status,
+    Client, CloseCode, ConnectionId, EventKind, Now, Output, Party, Role, Server, SessionId, Status,
     bucket::Rate,
+    counters::Rule,
     deliver::Requester,
     directory::{Home, SessionEntry},
     session::{Attachment, Session},
@@ -28,23 +29,40 @@ impl Server {
     /// Whether one more socket may be had.
     pub(super) fn admit(&mut self, now: Now, client: Client) -> Result<(), CloseCode> {
         if self.is_draining() {
+            self.counters.closed(CloseCode::Draining);
             return Err(CloseCode::Draining);
         }
         let limits = &self.setup.options.limits;
-        let is_full = self.sockets.len() >= limits.connections
-            || self.sockets.unauthenticated() >= limits.connections_unauthenticated
-            || self.sockets.unauthenticated_of(client.address) as usize >= limits.unauthenticated_per_address;
+        let of_address = self.sockets.unauthenticated_of(client.address) as usize;
         let rate = Rate::per_second(limits.connects_per_address, limits.connects_burst);
-        if is_full || self.sockets.connects.take(now.monotonic, client.address, rate, 1).is_err() {
-            return Err(CloseCode::ConnectionLimit);
-        }
-        Ok(())
+        let rule = if self.sockets.len() >= limits.connections {
+            Rule::Connections
+        } else if self.sockets.unauthenticated() >= limits.connections_unauthenticated
+            || of_address >= limits.unauthenticated_per_address
+        {
+            Rule::Unauthenticated
+        } else if self.sockets.connects.take(now.monotonic, client.address, rate, 1).is_err() {
+            Rule::Connects
+        } else {
+            return Ok(());
+        };
+        self.counters.tripped(rule);
+        self.counters.closed(CloseCode::ConnectionLimit);
+        Err(CloseCode::ConnectionLimit)
     }
 
     /// Has the driver look at a socket.
     pub(super) fn wake(&mut self, connection: ConnectionId) {
         let Some(socket) = self.sockets.get_mut(connection) else { return };
         if !std::mem::replace(&mut socket.is_woken, true) {
+            self.outputs.push_back(Output::Wake(connection));
+        }
+    }
+
+    /// Has the driver look at a socket even if it was told before and did not yet: it may be stuck.
+    pub(super) fn wake_again(&mut self, connection: ConnectionId) {
+        if let Some(socket) = self.sockets.get_mut(connection) {
+            socket.is_woken = true;
             self.outputs.push_back(Output::Wake(connection));
         }
     }
@@ -69,6 +87,7 @@ impl Server {
             Stage::Attached(session) => Some(session),
             Stage::New(_) | Stage::Waiting | Stage::Delayed(..) => None,
         };
+        self.counters.closed(code);
         let mut texts = Vec::new();
         if let Some(session) = session.and_then(|session| self.sessions.get_mut(session))
             && code.is_readable()
@@ -79,7 +98,7 @@ impl Server {
         }
         texts.extend(last);
         self.sockets.set_stage(connection, Stage::Closing(code, texts));
-        self.wake(connection);
+        self.wake_again(connection);
         let Some(session) = session else { return };
         match code.ends_session() {
             Some(reason) => self.end_session(now, session, Ending::Orderly(reason)),
@@ -153,15 +172,13 @@ impl Server {
     /// A session of this node is over. Whoever calls this has closed its socket.
     pub(super) fn end_session(&mut self, now: Now, id: SessionId, ending: Ending) {
         let Some(session) = self.sessions.remove(id) else { return };
-        for membership in &session.rooms {
-            self.leave_room(now, id, &membership.room);
-        }
+        let party = session.party();
+        self.leave_all_rooms(now, &session, ending);
         self.unwatch_all(id, &session.watches);
         self.end_carried(now, &session, ending);
         if ending == Ending::Lost {
             self.sessions.expire(id);
         }
-        let party = session.party();
         match ending {
             Ending::Orderly(reason) => {
                 self.event(now, EventKind::SessionDisconnected { party, reason });
@@ -176,8 +193,22 @@ impl Server {
         }
     }
 
+    fn leave_all_rooms(&mut self, now: Now, session: &Session, ending: Ending) {
+        for membership in &session.rooms {
+            match ending {
+                // It stays a member, of another node.
+                Ending::Moved => self.room_moved_away(&membership.room),
+                Ending::Orderly(_) | Ending::Lost => self.leave_room(now, session.party(), &membership.room),
+            }
+        }
+    }
+
     /// A session began, here or elsewhere.
     pub(super) fn on_session_up(&mut self, now: Now, id: SessionId) {
+        if self.directory.session(id).is_some_and(|entry| entry.role == Role::Sfu) && !self.sfus.contains(&id)
+        {
+            self.sfus.push(id);
+        }
         self.replace_same_device(now, id);
         self.presence_changed(now, id);
         self.calls_session_up(now, id);
@@ -190,6 +221,7 @@ impl Server {
 
     /// A session is over, here or elsewhere.
     pub(super) fn on_session_down(&mut self, now: Now, entry: &SessionEntry) {
+        self.sfus.retain(|sfu| *sfu != entry.id);
         self.presence_of_user_changed(now, &entry.user);
         self.calls_session_down(now, entry);
     }

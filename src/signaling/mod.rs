@@ -12,6 +12,7 @@ mod bridge;
 mod bucket;
 mod calls;
 mod connection;
+mod counters;
 mod decision;
 mod deliver;
 mod directory;
@@ -25,6 +26,7 @@ mod ids;
 mod life;
 mod link;
 mod message;
+mod moving;
 mod object;
 mod options;
 mod output;
@@ -38,8 +40,10 @@ mod session;
 mod sockets;
 mod time;
 mod timers;
+mod views;
 
 pub use connection::{Client, CloseCode, Next};
+pub use counters::{Counters, FrameKind, Gauges, Rule};
 pub use decision::{
     Answer, Ask, CallGrants, CallMode, CallTo, Decision, Denial, Grants, IceServers, Identity, Place, Role,
     RoomGrant, RoomRight, TurnGrants,
@@ -53,3 +57,4 @@ pub use output::{Output, PushReason};
 pub use revoke::Revoke;
 pub use server::{Server, Setup, Written};
 pub use time::{Instant, Now};
+pub use views::{MemberView, RoomView, SessionHere, SessionView};

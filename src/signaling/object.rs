@@ -47,6 +47,15 @@ impl Object {
         self
     }
 
+    /// Members that are JSON already.
+    pub(super) fn joined(mut self, members: &[u8]) -> Self {
+        if !self.0.is_empty() && !members.is_empty() {
+            self.0.push(b',');
+        }
+        self.0.extend_from_slice(members);
+        self
+    }
+
     pub(super) fn session(mut self, name: &'static str, value: SessionId) -> Self {
         self.name(name);
         self.0.push(b'"');

@@ -6,6 +6,7 @@ use super::{
     Ask, Body, CloseCode, ConnectionId, Decision, Denial, ErrorCode, Frame, FrameError, Next, Now, Role,
     Server, SessionId, Status,
     bucket::Rate,
+    counters::Rule,
     deliver::{Refusal, Requester},
     object::Object,
     session::{Session, queue::Note, replies::Known},
@@ -47,7 +48,8 @@ impl Server {
             self.acknowledge(now, id, seq);
         }
         let from = Requester { session: id, id: frame.id.as_deref().map(Arc::from) };
-        if let Err(refusal) = allowed {
+        if let Err((rule, refusal)) = allowed {
+            self.trip(now, rule, Some(id));
             self.refuse(now, connection, &from, &refusal);
             return Next::More;
         }
@@ -77,7 +79,7 @@ impl Server {
     }
 
     /// The client has all up to `seq`.
-    fn acknowledge(&mut self, now: Now, id: SessionId, seq: u64) {
+    pub(super) fn acknowledge(&mut self, now: Now, id: SessionId, seq: u64) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         let mut receipts = Vec::new();
         session.queue.acknowledge(seq, |receipt| receipts.push(receipt));
@@ -145,11 +147,19 @@ impl Server {
             _ if session.role() != Role::User => Ok(()),
             Body::CallOffer { .. } | Body::CallAnswer { .. } | Body::Renegotiate { .. } => {
                 let rate = Rate::per_second(limits.descriptions_per_second, limits.descriptions_per_second);
-                session.buckets.descriptions.take(now.monotonic, rate, 1)
+                session
+                    .buckets
+                    .descriptions
+                    .take(now.monotonic, rate, 1)
+                    .map_err(|after| (Rule::Descriptions, after))
             }
             Body::IceCandidate { count, .. } => {
                 let rate = Rate::per_second(limits.candidates_per_second, limits.candidates_per_second);
-                session.buckets.candidates.take(now.monotonic, rate, *count as u64)
+                session
+                    .buckets
+                    .candidates
+                    .take(now.monotonic, rate, *count as u64)
+                    .map_err(|after| (Rule::Candidates, after))
             }
             Body::CallRinging { .. }
             | Body::CallReject { .. }
@@ -168,7 +178,8 @@ impl Server {
             | Body::Presence { .. }
             | Body::Load { .. } => Ok(()),
         };
-        if let Err(after) = taken {
+        if let Err((rule, after)) = taken {
+            self.trip(now, rule, Some(from.session));
             self.refuse(now, connection, from, &Refusal::rate_limited("too many of these", after));
             return Step::Done;
         }
@@ -245,6 +256,7 @@ impl Server {
         let id = from.id.clone().unwrap_or_else(|| Arc::from(""));
         self.note(now, session, Note::Reply(id, super::session::queue::Answer::Error(refusal.members())));
         if is_abusive {
+            self.trip(now, Rule::Errors, Some(session));
             self.close(now, connection, CloseCode::Abusive);
         }
     }
@@ -264,7 +276,7 @@ impl Server {
 
 impl Session {
     /// Counts a frame of a person's device; services have no limit.
-    fn count_frame(&mut self, now: Now, limits: &super::Limits, bytes: usize) -> Result<(), Refusal> {
+    fn count_frame(&mut self, now: Now, limits: &super::Limits, bytes: usize) -> Result<(), (Rule, Refusal)> {
         if self.role() != Role::User {
             return Ok(());
         }
@@ -273,11 +285,11 @@ impl Session {
         self.buckets
             .frames
             .take(now.monotonic, frames, 1)
-            .map_err(|after| Refusal::rate_limited("too many frames", after))?;
+            .map_err(|after| (Rule::Frames, Refusal::rate_limited("too many frames", after)))?;
         self.buckets
             .bytes
             .take(now.monotonic, rate, bytes as u64)
-            .map_err(|after| Refusal::rate_limited("too many bytes", after))
+            .map_err(|after| (Rule::Bytes, Refusal::rate_limited("too many bytes", after)))
     }
 }
 

@@ -5,11 +5,16 @@ use std::{collections::VecDeque, time::Duration};
 use super::{
     Client, CloseCode, ConnectionId, Decision, Denial, EventNumber, Frame, FrameError, Grants, IceServers,
     Identity, Instant, Next, NodeName, Now, Options, Output, PushReason, Revoke, SessionId, UserId,
+    bucket::Rates,
     calls::Calls,
+    counters::{Counters, FrameKind},
     deliver::Recorder,
     directory::Directory,
+    drain::Draining,
     link::Links,
+    presence::Watching,
     random::Random,
+    rooms::Tellings,
     session::Sessions,
     sockets::{Sockets, Stage},
     timers::{Timer, Timers},
@@ -52,6 +57,13 @@ pub struct Server {
     pub(super) recorder: Recorder,
     pub(super) calls: Calls,
     pub(super) links: Links,
+    pub(super) tellings: Tellings,
+    pub(super) watching: Watching,
+    /// Media servers of all nodes.
+    pub(super) sfus: Vec<SessionId>,
+    pub(super) joins: Rates<UserId>,
+    pub(super) draining: Option<Draining>,
+    pub(super) counters: Counters,
 }
 
 /// What one call of [`Server::poll_connection`] moves at most, but for the last frame.
@@ -72,6 +84,12 @@ impl Server {
             recorder: Recorder::default(),
             calls: Calls::default(),
             links: Links::default(),
+            tellings: Tellings::new(&mut random),
+            watching: Watching::new(&mut random),
+            sfus: Vec::new(),
+            joins: Rates::new(&mut random),
+            draining: None,
+            counters: Counters::default(),
             random,
         }
     }
@@ -108,6 +126,7 @@ impl Server {
         bytes: usize,
     ) -> Next {
         let Some(socket) = self.sockets.get_mut(connection) else { return Next::More };
+        self.counters.came(frame.as_ref().map_or(FrameKind::Invalid, |frame| frame.body.kind()));
         match socket.stage {
             Stage::New(_) => self.first_frame(now, connection, frame, bytes),
             Stage::Attached(session) => {
@@ -166,6 +185,7 @@ impl Server {
         socket.is_woken = false;
         match &mut socket.stage {
             Stage::Closing(code, last) => {
+                last.iter().for_each(|text| self.counters.went(text));
                 frames.append(last);
                 return Written::Close(*code);
             }
@@ -176,6 +196,7 @@ impl Server {
                     && let Some(text) = session.queue.next()
                 {
                     bytes += text.len();
+                    self.counters.went(&text);
                     frames.push(text);
                 }
             }

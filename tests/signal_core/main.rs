@@ -6,3 +6,5 @@
 mod support;
 
 mod messages;
+mod resume;
+mod rooms;

@@ -55,6 +55,8 @@ struct Socket {
     is_asking: bool,
     /// It reads nothing.
     is_stuck: bool,
+    /// It answers no pings.
+    is_silent: bool,
 }
 
 /// What a client keeps of its session.
@@ -221,6 +223,11 @@ impl World {
         self.pump();
     }
 
+    /// The client answers no pings from now on.
+    pub(crate) fn fall_silent(&mut self, of: impl Into<ConnectionId>) {
+        self.sockets.get_mut(&of.into()).unwrap().is_silent = true;
+    }
+
     /// The client reads nothing from now on.
     pub(crate) fn stop_reading(&mut self, of: impl Into<ConnectionId>) {
         self.sockets.get_mut(&of.into()).unwrap().is_stuck = true;
@@ -371,7 +378,12 @@ impl World {
             socket.inbox.extend(texts.iter().map(|text| serde_json::from_str::<Value>(text).expect(text)));
             match written {
                 Written::Open => {}
-                Written::Ping => socket.pings += 1,
+                Written::Ping => {
+                    socket.pings += 1;
+                    if !socket.is_silent {
+                        self.server.handle_alive(self.now, connection);
+                    }
+                }
                 Written::Close(code) => {
                     socket.closed = Some(code);
                     return self.server.handle_closed(self.now, connection);

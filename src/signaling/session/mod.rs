@@ -77,6 +77,7 @@ pub(super) struct Buckets {
     pub(super) descriptions: Bucket,
     pub(super) candidates: Bucket,
     pub(super) errors: Bucket,
+    pub(super) trips: Bucket,
 }
 
 /// The sessions of this node.
@@ -111,13 +112,16 @@ impl Sessions {
         self.by_id.remove(&id)
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.by_id.len()
+    /// All of them, in order.
+    pub(super) fn ids(&self) -> Vec<SessionId> {
+        let mut ids: Vec<SessionId> = self.by_id.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// All of them, in no order.
-    pub(super) fn ids(&self) -> Vec<SessionId> {
-        self.by_id.keys().copied().collect()
+    pub(super) fn values(&self) -> impl Iterator<Item = &Session> {
+        self.by_id.values().map(|session| &**session)
     }
 
     /// Remembers that it was not resumed in time.

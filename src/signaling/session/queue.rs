@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::super::{RoomId, UserId, deliver::Receipt};
+use super::super::deliver::{About, Receipt};
 
 /// A client's frames. Numbers have no gap; what is kept are the last ones.
 #[derive(Debug, Default)]
@@ -40,10 +40,8 @@ pub(in crate::signaling) struct Kept {
 pub(in crate::signaling) enum Extra {
     /// Its sender wants to know that it arrived.
     Receipt(Receipt),
-    /// It tells of a room, and nothing is lost if a later one takes its place.
-    Room(RoomId),
-    /// It tells how a user is.
-    Presence(UserId),
+    /// Nothing is lost if a later one about the same takes its place.
+    About(About),
 }
 
 /// Something without a number.
@@ -64,6 +62,17 @@ pub(in crate::signaling) enum Answer {
     Error(Bytes),
     /// `welcome`, with these members.
     Welcome(Bytes),
+}
+
+/// A queue on its way to another node: answers are not, they are asked for again.
+#[derive(Clone, Debug)]
+pub(in crate::signaling) struct Packed {
+    /// The number of the last frame that is not kept.
+    pub(in crate::signaling) base: u64,
+    /// Whether frames were lost.
+    pub(in crate::signaling) is_broken: bool,
+    /// Those that are kept.
+    pub(in crate::signaling) frames: Vec<Kept>,
 }
 
 /// How much is kept.
@@ -204,12 +213,23 @@ impl Queue {
         Some(frame_text(self.sent, &kept.tail))
     }
 
+    /// Whether a telling about this is not sent yet.
+    pub(in crate::signaling) fn has_unsent_about(&self, about: &About) -> bool {
+        self.unsent_about(about).is_some()
+    }
+
+    fn unsent_about(&self, about: &About) -> Option<usize> {
+        let first = self.ring.len() - self.unsent().min(self.ring.len());
+        let is_same =
+            |kept: &Kept| matches!(kept.extra.as_deref(), Some(Extra::About(known)) if known == about);
+        self.ring.iter().skip(first).position(is_same).map(|index| first + index)
+    }
+
     /// Puts a newer telling in the place of one that is not sent; `false` if there is none.
-    pub(in crate::signaling) fn replace(&mut self, about: &Extra, tail: &Bytes) -> bool {
-        let unsent = self.unsent().min(self.ring.len());
-        let first = self.ring.len() - unsent;
-        let is_same = |kept: &&mut Kept| kept.extra.as_deref() == Some(about);
-        let Some(kept) = self.ring.iter_mut().skip(first).find(is_same) else { return false };
+    pub(in crate::signaling) fn replace(&mut self, about: &About, tail: &Bytes) -> bool {
+        let Some(kept) = self.unsent_about(about).and_then(|index| self.ring.get_mut(index)) else {
+            return false;
+        };
         let (old, new) = (kept.tail.len(), tail.len());
         kept.tail = tail.clone();
         self.bytes = self.bytes - old + new;
@@ -217,17 +237,25 @@ impl Queue {
         true
     }
 
-    /// What is kept, to be taken to another node: the number before the first, and the frames; `None` if not all.
-    pub(in crate::signaling) fn pack(self) -> Option<(u64, Vec<Kept>)> {
-        let base = self.base();
-        (!self.is_broken).then(|| (base, self.ring.into()))
+    /// What is kept, to be taken to another node.
+    pub(in crate::signaling) fn pack(self) -> Packed {
+        Packed { base: self.base(), is_broken: self.is_broken, frames: self.ring.into() }
     }
 
     /// What another node had kept.
-    pub(in crate::signaling) fn unpack(base: u64, frames: Vec<Kept>) -> Self {
+    pub(in crate::signaling) fn unpack(packed: Packed) -> Self {
+        let Packed { base, is_broken, frames } = packed;
         let bytes = frames.iter().map(|kept| kept.tail.len()).sum();
-        let seq = base + frames.len() as u64;
-        Self { ring: frames.into(), seq, sent: base, bytes, unsent_bytes: bytes, ..Self::default() }
+        let seq = base.saturating_add(frames.len() as u64);
+        Self {
+            ring: frames.into(),
+            seq,
+            sent: base,
+            bytes,
+            unsent_bytes: bytes,
+            is_broken,
+            ..Self::default()
+        }
     }
 }
 

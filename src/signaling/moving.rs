@@ -1,0 +1,108 @@
+//! A session that goes on at another node, with all it has.
+
+use std::sync::Arc;
+
+use subtle::ConstantTimeEq as _;
+
+use super::{
+    CloseCode, Grants, Now, Place, Role, Server, SessionId, UserId,
+    directory::Home,
+    hello::Resumption,
+    life::Ending,
+    session::{
+        Attachment, Buckets, Deadlines, Membership, Session,
+        queue::{Answer, Packed, Queue},
+        replies::Replies,
+    },
+    sockets::Stage,
+};
+
+/// All of a session, on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Luggage {
+    pub(super) place: Place,
+    pub(super) role: Role,
+    /// SHA-256 of the token that resumes it.
+    pub(super) resume: [u8; 32],
+    pub(super) epoch: u64,
+    pub(super) queue: Packed,
+    /// Requests and what they were answered, oldest first.
+    pub(super) replies: Vec<(Arc<str>, Option<Answer>)>,
+    pub(super) rooms: Vec<Membership>,
+    pub(super) watches: Vec<UserId>,
+}
+
+impl Server {
+    /// Gives a session of this node away to whoever has its token, and closes its socket; it stays in the directory.
+    /// Sessions that carry others stay: those could not be moved with them.
+    pub(super) fn hand_over(&mut self, now: Now, resume: &Resumption, user: &UserId) -> Option<Luggage> {
+        let id = resume.session;
+        let session = self.sessions.get(id)?;
+        let is_theirs = bool::from(session.resume.ct_eq(&resume.token)) && session.place.user == *user;
+        let carries = session.carried.as_ref().is_some_and(|carried| !carried.is_empty());
+        if !is_theirs || carries || matches!(session.attachment, Attachment::Carried(_)) {
+            return None;
+        }
+        self.leave_socket(id);
+        let session = self.sessions.get_mut(id)?;
+        let queue = std::mem::take(&mut session.queue).pack();
+        let replies = std::mem::take(&mut session.replies).pack();
+        let luggage = Luggage {
+            place: session.place.clone(),
+            role: session.role(),
+            resume: session.resume,
+            epoch: session.epoch,
+            queue,
+            replies,
+            rooms: session.rooms.clone(),
+            watches: session.watches.clone(),
+        };
+        self.end_session(now, id, Ending::Moved);
+        Some(luggage)
+    }
+
+    /// Takes a session in that another node gave away. Until its client is welcome it waits as any other.
+    pub(super) fn take_in(&mut self, now: Now, luggage: Luggage, grants: Grants) {
+        let id = luggage.place.session;
+        let resume_end = now.monotonic.after(self.setup.options.resume_ttl);
+        let session = Session {
+            place: luggage.place,
+            grants: Box::new(Grants { role: luggage.role, ..grants }),
+            attachment: Attachment::Detached,
+            queue: Queue::unpack(luggage.queue),
+            resume: luggage.resume,
+            epoch: luggage.epoch,
+            token_id: None,
+            created: now.monotonic,
+            deadlines: Deadlines { resume: Some(resume_end), ..Deadlines::default() },
+            buckets: Buckets::default(),
+            replies: Replies::unpack(luggage.replies),
+            rooms: luggage.rooms.clone(),
+            watches: Vec::new(),
+            carried: None,
+        };
+        if self.directory.session(id).is_some() {
+            self.sessions.insert(session);
+            self.directory.update(id, |entry| (entry.node, entry.is_attached) = (Home::Here, false));
+        } else {
+            self.insert_session(session);
+        }
+        self.arm(id);
+        self.watch(id, luggage.watches);
+        for membership in luggage.rooms {
+            self.room_moved_here(now, &membership.room, id);
+        }
+    }
+
+    /// The socket of a session goes with 4011; the session goes on over another one.
+    pub(super) fn leave_socket(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(connection) = session.socket() else { return };
+        session.attachment = Attachment::Detached;
+        session.queue.detach();
+        self.forget_asked(connection);
+        self.counters.closed(CloseCode::Moved);
+        self.sockets.set_stage(connection, Stage::Closing(CloseCode::Moved, Vec::new()));
+        self.wake_again(connection);
+    }
+}
