@@ -13,6 +13,7 @@ mod calls_nat;
 mod calls_support;
 mod cluster;
 mod dialects;
+mod examples;
 mod first_run;
 mod hostile;
 mod janus;
