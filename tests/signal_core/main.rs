@@ -5,6 +5,10 @@
 #[path = "../signal_support_core/mod.rs"]
 mod support;
 
+mod hello;
+mod life;
+mod limits;
 mod messages;
+mod presence;
 mod resume;
 mod rooms;
