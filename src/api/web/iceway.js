@@ -244,7 +244,8 @@ export class Iceway extends Emitter {
   #welcome(frame) {
     this.#alive();
     const resumed = frame.resumed === true;
-    const isAnother = !resumed && this.session !== undefined;
+    const isReset = !resumed && this.session !== undefined;
+    const isAnother = isReset && this.session !== frame.session;
     if (!resumed) this.#seq = this.#acked = 0;
     const now = Date.now();
     this.session = frame.session;
@@ -263,7 +264,7 @@ export class Iceway extends Emitter {
     const { reason, session, user } = frame;
     this.emit('connected', { resumed, reason, session, user });
     if (this.closed) return;
-    if (isAnother) this.#restore(frame.snapshot ?? {});
+    if (isReset) this.#restore(frame.snapshot ?? {});
     this.#isWelcome = true;
     for (const request of this.#requests.values()) this.#sendRequest(request);
     for (const call of this.calls.values()) call._signalingBack();
@@ -449,7 +450,6 @@ export class Iceway extends Emitter {
       if (frame.type === 'welcome') return this.#welcome(frame);
       // The close code that follows says whether to go on.
       this.#pauseMs = (frame.retryAfter ?? 0) * 1_000;
-      if (frame.code?.startsWith('token-')) this.#token = undefined;
       return void this.emit('error', new SignalError(frame));
     }
     const request = this.#requests.get(frame.re);
@@ -738,7 +738,8 @@ export class Call extends Emitter {
   // --- Both called each other at once.
 
   _isCrossedBy({ from }) {
-    return this.direction === 'outgoing' && !this.#isEstablished && this.#to.user !== undefined && this.#to.user === from.user;
+    const isCallee = this.#to?.user === from.user || this.#to?.session === from.session;
+    return this.direction === 'outgoing' && !this.#isEstablished && isCallee;
   }
 
   /** The other side's offer won: this call becomes that one, with the media it has. */
