@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::calls_support::{Browser, Pages, setup, start, token};
+use crate::calls_support::{Browser, Pages, setup, token};
 use crate::signal_support::Issuer;
 use crate::support::Server;
 use crate::support::server::TestDirectory;
@@ -114,7 +114,8 @@ impl Stage {
         let issuer = Issuer::new();
         let setup =
             keys.iter().fold(setup(&issuer, &directory), |setup, (key, value)| setup.with(key, value));
-        Self { pages: Pages::new(), server: Server::start(setup), issuer, _directory: directory }
+        let server = Server::start(setup);
+        Self { pages: Pages::new(), server, issuer, _directory: directory }
     }
 
     /// Ann and Bob.
@@ -126,7 +127,8 @@ impl Stage {
 
     fn start(&mut self, user: &str, browser: Browser, policy: &str) {
         self.pages.open(user, browser, &self.server);
-        let token = token(&self.issuer, user);
-        self.pages.call(user, "start", json!([start(&token, policy)]));
+        let tokens = [token(&self.issuer, user)];
+        let options = json!({ "tokens": tokens, "rtc": { "iceTransportPolicy": policy } });
+        self.pages.call(user, "start", json!([options]));
     }
 }

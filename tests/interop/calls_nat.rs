@@ -3,9 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::calls_support::{Browser, Pages, setup, start, token};
+use crate::calls_support::{Browser, Pages, setup, token};
 use crate::signal_support::Issuer;
 use crate::support::Server;
 use crate::support::namespace::Namespace;
@@ -25,6 +25,16 @@ fn only_the_relay_connects_pages_behind_symmetric_nats() {
     }
     assert!(world.server_relays(), "the media is the server's work");
     world.pages.take_screenshots();
+}
+
+#[test]
+fn without_the_relay_these_pages_do_not_connect() {
+    let mut world = World::new();
+    world.start_with(json!({ "withoutRelay": true, "mediaTimeoutMs": 12_000 }));
+    world.pages.call("ann", "place", json!([{ "user": "bob" }]));
+    let ended = world.pages.call_all(&["ann", "bob"], "ended", &json!([]));
+    let reasons = ended.iter().map(|ended| &ended["reason"]).collect::<Vec<_>>();
+    assert_eq!(reasons, ["ice-timeout", "ice-timeout"], "{ended:#?}");
 }
 
 #[test]
@@ -101,22 +111,28 @@ impl World {
             .with("listen.udp", format!(r#"["{SERVER}:3478"]"#))
             .with("listen.tcp", "[]")
             .with("listen.tls", "[]")
+            .with("http.metrics_from", format!(r#"["{SERVER}/32"]"#))
             .with("http.listen", format!(r#""{SERVER}:8080""#));
         let server = public.enter(|| Server::start_with(public.command(env!("CARGO_BIN_EXE_iceway")), setup));
         Self { pages: Pages::new(), server, issuer, sides, public, _directory: directory }
     }
 
     fn start(&mut self, policy: &str) {
+        self.start_with(json!({ "rtc": { "iceTransportPolicy": policy } }));
+    }
+
+    fn start_with(&mut self, options: Value) {
         for side in &self.sides {
             self.pages.open_in(side.name, Browser::Chromium, &self.server, Some(&side.inside));
-            let token = token(&self.issuer, side.name);
-            self.pages.call(side.name, "start", json!([start(&token, policy)]));
+            let mut options = options.clone();
+            options["tokens"] = json!([token(&self.issuer, side.name)]);
+            self.pages.call(side.name, "start", json!([options]));
         }
     }
 
     fn server_relays(&self) -> bool {
         let server = &self.server;
-        self.public.enter(|| server.metric("iceway_relayed_bytes_total", &[])) > 100_000.0
+        self.public.enter(|| server.metric("iceway_relayed_bytes_total", &[])) > 20_000.0
     }
 
     /// The cable is pulled, as when a phone leaves a wireless network.

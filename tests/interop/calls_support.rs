@@ -45,11 +45,6 @@ pub(crate) fn token(issuer: &Issuer, user: &str) -> String {
     issuer.token_with(user, grants)
 }
 
-/// What a page starts with: it shows this token, and may be confined to the relay.
-pub(crate) fn start(token: &str, policy: &str) -> Value {
-    json!({ "tokens": [token], "rtc": { "iceTransportPolicy": policy } })
-}
-
 /// Pages by name. All browsers end with it.
 pub(crate) struct Pages {
     driver: Child,
