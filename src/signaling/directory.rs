@@ -22,6 +22,8 @@ pub(super) struct SessionEntry {
     pub(super) id: SessionId,
     /// Where it lives.
     pub(super) node: Home,
+    /// How often it moved: what is told of it before a move does not undo what is told after.
+    pub(super) generation: u32,
     /// Whose it is.
     pub(super) user: UserId,
     /// On which device; may be empty.
@@ -47,6 +49,21 @@ pub(super) struct RoomMember {
     pub(super) state: Bytes,
 }
 
+/// Something of this node that the others are to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// A session began, or came from elsewhere.
+    Up(SessionId),
+    /// It is otherwise than before.
+    Changed(SessionId),
+    /// It is over; so often had it moved.
+    Down(SessionId, u32),
+    /// It is in a room, or has another state there.
+    Joined(RoomId, SessionId),
+    /// It has left a room.
+    Left(RoomId, SessionId),
+}
+
 /// All sessions, and all rooms.
 #[derive(Debug)]
 pub(super) struct Directory {
@@ -54,6 +71,8 @@ pub(super) struct Directory {
     by_user: HashMap<UserId, Vec<SessionId>, ahash::RandomState>,
     /// Members in the order they came.
     pub(super) rooms: HashMap<RoomId, Vec<RoomMember>, ahash::RandomState>,
+    /// What others were not told yet; `None` while there is nobody to tell.
+    news: Option<Vec<News>>,
 }
 
 impl Directory {
@@ -62,6 +81,7 @@ impl Directory {
             sessions: HashMap::with_hasher(random.hasher()),
             by_user: HashMap::with_hasher(random.hasher()),
             rooms: HashMap::with_hasher(random.hasher()),
+            news: None,
         }
     }
 
@@ -75,22 +95,47 @@ impl Directory {
         self.by_user.get(user).map_or(&[], Vec::as_slice)
     }
 
-    /// A session of this node began.
-    pub(super) fn insert(&mut self, entry: SessionEntry) {
-        self.by_user.entry(entry.user.clone()).or_default().push(entry.id);
+    /// A session began, or came from elsewhere.
+    pub(super) fn insert(&mut self, mut entry: SessionEntry) {
+        if entry.node == Home::Here {
+            self.add(News::Up(entry.id));
+        }
+        match self.by_user.get_mut(&entry.user) {
+            Some(sessions) => {
+                if !sessions.contains(&entry.id) {
+                    sessions.push(entry.id);
+                }
+            }
+            None => {
+                self.by_user.insert(entry.user.clone(), vec![entry.id]);
+            }
+        }
+        // One text for all sessions of a user.
+        if let Some((user, _)) = self.by_user.get_key_value(&entry.user) {
+            entry.user = user.clone();
+        }
         self.sessions.insert(entry.id, entry);
     }
 
-    /// Something about a session of this node changes.
+    /// Something about a session changes.
     pub(super) fn update(&mut self, id: SessionId, change: impl FnOnce(&mut SessionEntry)) {
-        if let Some(entry) = self.sessions.get_mut(&id) {
-            change(entry);
+        let Some(entry) = self.sessions.get_mut(&id) else { return };
+        let was_here = entry.node == Home::Here;
+        change(entry);
+        match (was_here, entry.node == Home::Here) {
+            (true, true) => self.add(News::Changed(id)),
+            (false, true) => self.add(News::Up(id)),
+            // Whoever moves it tells.
+            (_, false) => {}
         }
     }
 
-    /// A session of this node is over.
+    /// A session is over.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<SessionEntry> {
         let entry = self.sessions.remove(&id)?;
+        if entry.node == Home::Here {
+            self.add(News::Down(id, entry.generation));
+        }
         if let Some(sessions) = self.by_user.get_mut(&entry.user) {
             sessions.retain(|session| *session != id);
             if sessions.is_empty() {
@@ -105,8 +150,11 @@ impl Directory {
         self.rooms.get(room).map_or(&[], Vec::as_slice)
     }
 
-    /// A session of this node enters a room, or has a new state there.
+    /// A session enters a room, or has a new state there.
     pub(super) fn join(&mut self, room: &RoomId, member: RoomMember) {
+        if self.is_here(member.session) {
+            self.add(News::Joined(room.clone(), member.session));
+        }
         let members = self.rooms.entry(room.clone()).or_default();
         match members.iter_mut().find(|known| known.session == member.session) {
             Some(known) => *known = member,
@@ -114,12 +162,62 @@ impl Directory {
         }
     }
 
-    /// A session of this node leaves a room.
+    /// A session leaves a room.
     pub(super) fn leave(&mut self, room: &RoomId, session: SessionId) {
+        let is_here = self.is_here(session);
         let Some(members) = self.rooms.get_mut(room) else { return };
         members.retain(|member| member.session != session);
         if members.is_empty() {
             self.rooms.remove(room);
         }
+        if is_here {
+            self.add(News::Left(room.clone(), session));
+        }
+    }
+
+    fn is_here(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| entry.node == Home::Here)
+    }
+
+    /// Whether there is anybody to tell what changes.
+    pub(super) fn set_told(&mut self, is_told: bool) {
+        match is_told {
+            true if self.news.is_none() => self.news = Some(Vec::new()),
+            true => {}
+            false => self.news = None,
+        }
+    }
+
+    /// What others were not told yet.
+    pub(super) fn take_news(&mut self) -> Vec<News> {
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn add(&mut self, news: News) {
+        if let Some(all) = &mut self.news
+            && all.last() != Some(&news)
+        {
+            all.push(news);
+        }
+    }
+
+    /// The sessions of this node, or of another, in order.
+    pub(super) fn sessions_at(&self, node: &Home) -> Vec<SessionId> {
+        let mut ids: Vec<SessionId> =
+            self.sessions.values().filter(|entry| entry.node == *node).map(|entry| entry.id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// The rooms with members of this node, or of another, and those members, in order.
+    pub(super) fn memberships_at(&self, node: &Home) -> Vec<(RoomId, SessionId)> {
+        let is_there = |id: SessionId| self.sessions.get(&id).is_some_and(|entry| entry.node == *node);
+        let mut all = Vec::new();
+        for (room, members) in &self.rooms {
+            let there = members.iter().map(|member| member.session).filter(|id| is_there(*id));
+            all.extend(there.map(|id| (room.clone(), id)));
+        }
+        all.sort_unstable();
+        all
     }
 }

@@ -156,6 +156,7 @@ impl Server {
         self.directory.insert(SessionEntry {
             id: place.session,
             node: Home::Here,
+            generation: 0,
             user: place.user,
             device: place.device,
             role,

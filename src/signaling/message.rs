@@ -64,15 +64,15 @@ impl Server {
         receipt: Option<Receipt>,
     ) -> Sent {
         self.may_message(from, None)?;
-        let mut delivered = 0;
-        let mut index = 0;
-        while let Some(session) = self.directory.sessions_of(to).get(index).copied() {
-            index += 1;
-            let is_device = self.directory.session(session).is_some_and(|entry| entry.role == Role::User);
-            if is_device && session != from {
-                delivered += 1;
-                self.message_one(now, session, tail.clone(), receipt.as_ref());
-            }
+        let is_device = |id: &SessionId| {
+            *id != from && self.directory.session(*id).is_some_and(|entry| entry.role == Role::User)
+        };
+        let devices: Vec<SessionId> =
+            self.directory.sessions_of(to).iter().copied().filter(is_device).collect();
+        self.are_reachable(&devices)?;
+        let delivered = devices.len() as u64;
+        for session in devices {
+            self.message_one(now, session, tail.clone(), receipt.as_ref());
         }
         if delivered == 0 {
             return Err(Refusal::new(ErrorCode::PeerOffline, "the user has no session"));
@@ -92,8 +92,17 @@ impl Server {
         if self.directory.session(to).is_none() {
             return Err(Refusal::new(ErrorCode::PeerOffline, "there is no such session"));
         }
+        self.are_reachable(&[to])?;
         self.message_one(now, to, tail, receipt.as_ref());
         Ok(1)
+    }
+
+    /// Nothing is taken for sessions that it may not reach.
+    fn are_reachable(&self, sessions: &[SessionId]) -> Result<(), Refusal> {
+        if sessions.iter().all(|session| self.can_reach(*session)) {
+            return Ok(());
+        }
+        Err(Refusal::new(ErrorCode::Unavailable, "another node cannot be reached at present"))
     }
 
     fn message_room(
@@ -107,14 +116,12 @@ impl Server {
         self.may_send(from, room)?;
         // A change that is not told yet comes before what is said after it.
         self.tell_room(now, room);
-        let mut delivered = 0;
-        let mut index = 0;
-        while let Some(member) = self.directory.members(room).get(index).map(|member| member.session) {
-            index += 1;
-            if member != from {
-                delivered += 1;
-                self.message_one(now, member, tail.clone(), receipt.as_ref());
-            }
+        let others = self.directory.members(room).iter().map(|member| member.session);
+        let others: Vec<SessionId> = others.filter(|member| *member != from).collect();
+        self.are_reachable(&others)?;
+        let delivered = others.len() as u64;
+        for member in others {
+            self.message_one(now, member, tail.clone(), receipt.as_ref());
         }
         Ok(delivered)
     }

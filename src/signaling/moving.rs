@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use subtle::ConstantTimeEq as _;
-
 use super::{
     CloseCode, Grants, Now, Place, Role, Server, SessionId, UserId,
     directory::Home,
-    hello::Resumption,
     life::Ending,
     session::{
         Attachment, Buckets, Deadlines, Membership, Session,
@@ -33,14 +30,17 @@ pub(super) struct Luggage {
 }
 
 impl Server {
-    /// Gives a session of this node away to whoever has its token, and closes its socket; it stays in the directory.
-    /// Sessions that carry others stay: those could not be moved with them.
-    pub(super) fn hand_over(&mut self, now: Now, resume: &Resumption, user: &UserId) -> Option<Luggage> {
-        let id = resume.session;
-        let session = self.sessions.get(id)?;
-        let is_theirs = bool::from(session.resume.ct_eq(&resume.token)) && session.place.user == *user;
-        let carries = session.carried.as_ref().is_some_and(|carried| !carried.is_empty());
-        if !is_theirs || carries || matches!(session.attachment, Attachment::Carried(_)) {
+    /// Whether a session can go to another node: those that carry others, or are carried, cannot.
+    pub(super) fn can_give_away(&self, id: SessionId) -> bool {
+        self.sessions.get(id).is_some_and(|session| {
+            let carries = session.carried.as_ref().is_some_and(|carried| !carried.is_empty());
+            !carries && !matches!(session.attachment, Attachment::Carried(_))
+        })
+    }
+
+    /// Gives a session of this node away, and closes its socket; it stays in the directory.
+    pub(super) fn give_away(&mut self, now: Now, id: SessionId) -> Option<Luggage> {
+        if !self.can_give_away(id) {
             return None;
         }
         self.leave_socket(id);

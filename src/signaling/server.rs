@@ -16,7 +16,7 @@ use super::{
     random::Random,
     rooms::Tellings,
     session::Sessions,
-    sockets::{Sockets, Stage},
+    sockets::{Socket, Sockets, Stage},
     timers::{Timer, Timers},
 };
 
@@ -131,7 +131,10 @@ impl Server {
             Stage::New(_) => self.first_frame(now, connection, frame, bytes),
             Stage::Attached(session) => {
                 socket.heard = now.monotonic;
-                self.session_frame(now, connection, session, frame, bytes)
+                self.set_sender(now, Some(session));
+                let next = self.session_frame(now, connection, session, frame, bytes);
+                self.set_sender(now, None);
+                next
             }
             Stage::Waiting | Stage::Closing(..) | Stage::Delayed(..) => Next::More,
         }
@@ -142,7 +145,11 @@ impl Server {
         let Some(asked) = self.sockets.get_mut(connection).and_then(|socket| socket.asked.take()) else {
             return Next::More;
         };
-        self.decided(now, connection, *asked, decision)
+        let sender = self.sockets.get(connection).and_then(Socket::session);
+        self.set_sender(now, sender);
+        let next = self.decided(now, connection, *asked, decision);
+        self.set_sender(now, None);
+        next
     }
 
     /// Whether no frame is to be handed in yet, after [`Next::Wait`].
@@ -165,6 +172,7 @@ impl Server {
 
     /// The socket is gone, whoever closed it. Its session waits to be resumed.
     pub fn handle_closed(&mut self, now: Now, connection: ConnectionId) {
+        self.set_sender(now, None);
         self.forget_asked(connection);
         let Some(socket) = self.sockets.remove(connection) else { return };
         if let Stage::Attached(session) = socket.stage {
@@ -222,6 +230,9 @@ impl Server {
 
     /// What else is to be done; to be drained after every call of `handle_*`.
     pub fn poll_output(&mut self) -> Option<Output> {
+        if self.outputs.is_empty() {
+            self.flush_links();
+        }
         self.outputs.pop_front()
     }
 
@@ -242,6 +253,7 @@ impl Server {
                 Timer::Drain => self.drain_due(now),
                 Timer::Call(call, generation) => self.handle_call_timer(now, &call, generation),
                 Timer::Link(node) => self.link_due(now, &node),
+                Timer::Route(session) => self.route_due(now, session),
             }
         }
     }
@@ -259,6 +271,7 @@ impl Server {
 
     /// All events up to this one are kept: answers that waited for that go out.
     pub fn handle_recorded(&mut self, now: Now, up_to: EventNumber) {
+        self.set_sender(now, None);
         self.release_recorded(now, up_to);
     }
 

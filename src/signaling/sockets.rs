@@ -26,6 +26,16 @@ pub(super) struct Socket {
     pub(super) asked: Option<Box<Asked>>,
 }
 
+impl Socket {
+    /// Its session, if it has one.
+    pub(super) const fn session(&self) -> Option<SessionId> {
+        match self.stage {
+            Stage::Attached(session) => Some(session),
+            Stage::New(_) | Stage::Waiting | Stage::Closing(..) | Stage::Delayed(..) => None,
+        }
+    }
+}
+
 /// How far a socket is.
 #[derive(Debug)]
 pub(super) enum Stage {

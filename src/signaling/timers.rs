@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Call(CallId, u32),
     /// The link to a node.
     Link(NodeName),
+    /// What is held back for a session that moves.
+    Route(SessionId),
 }
 
 /// A heap of them; what is due at the same time comes in the order it was put in.

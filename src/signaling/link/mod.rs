@@ -1,78 +1,393 @@
 //! Links to the other nodes.
+//!
+//! Each node tells every other what it has (`telling`), sends what is for sessions there (`routes`), and hands sessions
+//! over to where their clients are (`take`). All of it goes over one channel each way (`channel`) that loses and
+//! reorders nothing while both ends live.
 
+mod body;
+mod calls;
+mod channel;
+pub(super) mod codec;
+mod message;
+mod pack;
+mod routes;
+mod take;
+mod telling;
 pub(super) mod wire;
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use self::{
+    channel::{Channel, Fill, Heard, next_message},
+    message::{LOST_MAX, Message, TO_MAX},
+    routes::{Barrier, Route},
+    telling::{Hearing, Telling},
+    wire::{Reader, Writer},
+};
 use super::{
-    Body, CallRecord, Next, NodeName, Now, Server, SessionId,
-    deliver::{Parcel, Requester},
-    hello::Arrival,
+    CloseCode, Instant, NodeName, Now, Output, Server, SessionId,
+    deliver::{Receipt, Requester},
+    timers::Timer,
 };
 
 /// The links of this node.
-#[derive(Debug, Default)]
-pub(super) struct Links {}
+#[derive(Debug)]
+pub(super) struct Links {
+    by_node: BTreeMap<NodeName, Link>,
+    /// The number of the last stream that was begun.
+    streams: u64,
+    /// Whether packets can be sent at present.
+    is_bus_up: bool,
+    /// Whether anything may be there to be sent.
+    is_stirred: bool,
+    /// The last time that was told.
+    now: Now,
+    /// Sessions for which something is held back.
+    routes: BTreeMap<SessionId, Route>,
+    /// Sessions of which something is held back.
+    barriers: BTreeMap<SessionId, Barrier>,
+    /// What waits until nothing of its session is held back.
+    postponed: Vec<(NodeName, Message)>,
+    /// Whose frame is being handled.
+    sender: Option<SessionId>,
+    /// The number of the last fence.
+    fences: u64,
+}
+
+/// The link to a run of a node.
+#[derive(Debug)]
+struct Link {
+    run: u64,
+    /// Whether its lease lasts.
+    is_up: bool,
+    channel: Channel,
+    /// A frame for several sessions, that more may follow.
+    fan: Option<(Bytes, Vec<SessionId>)>,
+    /// Telling it all there is here.
+    telling: Option<Telling>,
+    /// Whether something was not told since there was no room.
+    must_tell: bool,
+    /// Hearing all there is there.
+    hearing: Option<Hearing>,
+    /// Sessions there of which frames were lost.
+    lost: Vec<SessionId>,
+    timer: Option<Instant>,
+}
+
+/// Beyond this, requests that concern several sessions that move wait no longer.
+const POSTPONED_MAX: usize = 4096;
+
+impl Default for Links {
+    fn default() -> Self {
+        Self {
+            by_node: BTreeMap::new(),
+            streams: 0,
+            is_bus_up: true,
+            is_stirred: false,
+            now: Now::default(),
+            routes: BTreeMap::new(),
+            barriers: BTreeMap::new(),
+            postponed: Vec::new(),
+            sender: None,
+            fences: 0,
+        }
+    }
+}
+
+impl Link {
+    fn new(run: u64, stream: u64) -> Self {
+        Self {
+            run,
+            is_up: true,
+            channel: Channel::new(stream),
+            fan: None,
+            telling: None,
+            must_tell: false,
+            hearing: None,
+            lost: Vec::new(),
+            timer: None,
+        }
+    }
+
+    /// Says something that must be said. If there is no room at all, the sessions that it was for are told that they
+    /// missed something.
+    fn say(&mut self, message: &Message) {
+        self.end_fan();
+        let mut writer = Writer::default();
+        message.write(&mut writer);
+        if !self.channel.push(writer.as_bytes()) {
+            self.lose(message);
+        }
+    }
+
+    fn lose(&mut self, message: &Message) {
+        match message {
+            Message::Frame { to, .. } => self.lost.extend(to),
+            Message::Answer { to, .. } => self.lost.push(*to),
+            Message::ToCall { caller, from, .. } => self.lost.extend(caller.iter().chain([from])),
+            Message::Taken(session, _) | Message::Moved { session, .. } => self.lost.push(*session),
+            Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(_)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)
+            | Message::Lost(_)
+            | Message::Take { .. }
+            | Message::NotTaken(_)
+            | Message::Seen(..)
+            | Message::Fence { .. }
+            | Message::Passed(..) => self.must_tell = true,
+        }
+        self.lost.truncate(LOST_MAX);
+    }
+
+    /// A frame for a session. The same for another one after it goes along.
+    fn send_frame(&mut self, to: SessionId, tail: Bytes, receipt: Option<Receipt>) {
+        if receipt.is_some() {
+            return self.say(&Message::Frame { to: vec![to], tail, receipt });
+        }
+        if let Some((same, all)) = &mut self.fan
+            && same.as_ptr() == tail.as_ptr()
+            && same.len() == tail.len()
+            && all.len() < TO_MAX
+        {
+            all.push(to);
+            return;
+        }
+        self.end_fan();
+        self.fan = Some((tail, vec![to]));
+    }
+
+    fn end_fan(&mut self) {
+        let Some((tail, to)) = self.fan.take() else { return };
+        let mut writer = Writer::default();
+        message::write_frame(&mut writer, &to, &tail, None);
+        if !self.channel.push(writer.as_bytes()) {
+            self.lose(&Message::Frame { to, tail, receipt: None });
+        }
+    }
+}
 
 impl Server {
-    /// Something for a session that does not live here.
-    pub(super) fn send_elsewhere(&mut self, now: Now, to: SessionId, parcel: Parcel) {
-        let _ = (now, to, parcel);
-    }
-
-    /// Whether requests that send something to this session are to be taken; if not, they are `unavailable`.
-    pub(super) fn can_reach(&self, to: SessionId) -> bool {
-        let _ = to;
-        true
-    }
-
-    /// Tells all other nodes how a call of this one stands.
-    pub(super) fn announce_call(&mut self, call: &CallRecord) {
-        let _ = call;
-    }
-
-    /// Hands a frame about a call to the node that has it. It comes out there at
-    /// [`handle_call_from_elsewhere`](Server::handle_call_from_elsewhere), behind all that went there or to the caller
-    /// before. `false`: that node cannot be reached at present, and the frame is not sent.
-    pub(super) fn send_to_call(
-        &mut self,
-        now: Now,
-        node: &NodeName,
-        caller: SessionId,
-        from: &Requester,
-        body: &Body<'_>,
-    ) -> bool {
-        let _ = (now, node, caller, from, body);
-        false
-    }
-
-    /// Asks the node where a session lives for it; gives the arrival back if there is no such node. The end is
-    /// [`Server::finish_arrival`].
-    pub(super) fn fetch_session(&mut self, now: Now, arrival: Box<Arrival>) -> Result<Next, Box<Arrival>> {
-        let _ = now;
-        Err(arrival)
-    }
-
-    /// The timer of a link is due.
-    pub(super) fn link_due(&mut self, now: Now, node: &NodeName) {
-        let _ = (now, node);
-    }
-
     /// Another node is there: its first heartbeat, or a new run of it.
     pub fn handle_node_up(&mut self, now: Now, node: &NodeName, run: u64) {
-        let _ = (now, node, run);
+        if *node == self.setup.node {
+            return;
+        }
+        self.links.now = now;
+        match self.links.by_node.get_mut(node) {
+            Some(link) if link.run > run || link.run == run && link.is_up => return,
+            Some(link) if link.run == run => {
+                // It was given up, and all that was known of it with it; it may have done the same.
+                link.is_up = true;
+                link.channel.set_up(now.monotonic, self.links.is_bus_up);
+                link.say(&Message::Again);
+            }
+            Some(_) | None => {
+                self.handle_node_down(now, node);
+                let stream = self.links.next_stream();
+                let mut link = Link::new(run, stream);
+                link.channel.set_up(now.monotonic, self.links.is_bus_up);
+                self.links.by_node.insert(node.clone(), link);
+            }
+        }
+        self.directory.set_told(true);
+        self.begin_telling(node);
+        self.links.is_stirred = true;
     }
 
     /// The lease of another node is over, or it left. Its sessions are lost.
     pub fn handle_node_down(&mut self, now: Now, node: &NodeName) {
-        let _ = (now, node);
+        self.links.now = now;
+        let Some(link) = self.links.by_node.get_mut(node).filter(|link| link.is_up) else { return };
+        link.is_up = false;
+        link.channel.set_up(now.monotonic, false);
+        (link.telling, link.hearing, link.must_tell) = (None, None, false);
+        link.end_fan();
+        self.calls_node_down(now, node);
+        self.forget_sessions_of(now, node);
+        self.routes_without(now, node);
+        if self.links.by_node.values().all(|link| !link.is_up) {
+            self.directory.set_told(false);
+        }
     }
 
     /// Another node sent this.
     pub fn handle_link(&mut self, now: Now, node: &NodeName, run: u64, bytes: &[u8]) {
-        let _ = (now, node, run, bytes);
+        self.links.now = now;
+        let next_stream = self.links.streams + 1;
+        let Some(link) = self.links.by_node.get_mut(node) else { return };
+        if link.run != run || !link.is_up {
+            return;
+        }
+        let Some(heard) = link.channel.handle(now.monotonic, bytes) else { return };
+        self.links.is_stirred = true;
+        if heard.must_begin {
+            link.channel.begin(next_stream);
+            self.links.streams = next_stream;
+            self.begin_telling(node);
+        }
+        self.hear(now, node, heard);
+    }
+
+    fn hear(&mut self, now: Now, node: &NodeName, heard: Heard) {
+        if heard.has_begun {
+            self.routes_anew(now, node);
+        }
+        let Some(link) = self.links.by_node.get_mut(node) else { return };
+        let received = link.channel.take_received();
+        let mut taken = 0;
+        while let Some((message, next)) = next_message(&received, taken) {
+            taken = next;
+            // What a newer version may say is not understood, and not needed.
+            if let Some(message) = Message::read(&mut Reader::new(message)) {
+                self.handle_message(now, node, message);
+            }
+        }
+        if let Some(link) = self.links.by_node.get_mut(node) {
+            link.channel.put_back(received, taken);
+        }
+    }
+
+    fn handle_message(&mut self, now: Now, node: &NodeName, message: Message) {
+        match message {
+            message @ (Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(_)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)) => self.handle_told(now, node, message),
+            message @ (Message::Frame { .. } | Message::Answer { .. } | Message::ToCall { .. }) => {
+                self.handle_carried(now, message);
+            }
+            Message::Lost(sessions) => self.handle_lost(now, &sessions),
+            message @ (Message::Take { .. } | Message::Taken(..) | Message::NotTaken(_)) => {
+                self.handle_taking(now, node, message);
+            }
+            message @ (Message::Moved { .. }
+            | Message::Seen(..)
+            | Message::Fence { .. }
+            | Message::Passed(..)) => self.handle_moving(now, node, message),
+        }
+    }
+
+    /// Frames for sessions of this node were lost on the way: those begin anew.
+    fn handle_lost(&mut self, now: Now, sessions: &[SessionId]) {
+        for id in sessions {
+            let Some(session) = self.sessions.get_mut(*id) else { continue };
+            session.queue.abandon();
+            if let Some(connection) = session.socket() {
+                self.close(now, connection, CloseCode::Slow);
+            }
+        }
     }
 
     /// Other nodes can, or cannot, be reached at present; while not, what goes to them waits.
     pub fn handle_bus(&mut self, now: Now, is_up: bool) {
-        let _ = (now, is_up);
+        self.links.now = now;
+        self.links.is_bus_up = is_up;
+        for link in self.links.by_node.values_mut() {
+            link.channel.set_up(now.monotonic, is_up && link.is_up);
+        }
+        self.links.is_stirred = true;
     }
+
+    /// The timer of a link is due.
+    pub(super) fn link_due(&mut self, now: Now, node: &NodeName) {
+        self.links.now = now;
+        let Some(link) = self.links.by_node.get_mut(node) else { return };
+        link.timer = None;
+        link.channel.handle_timeout(now.monotonic);
+        self.links.is_stirred = true;
+    }
+
+    /// Whose frame is handled from now on: what it leads to keeps its order behind what that session sent before.
+    pub(super) fn set_sender(&mut self, now: Now, sender: Option<SessionId>) {
+        self.links.now = now;
+        self.links.sender = sender;
+    }
+
+    /// Puts what goes to other nodes among the outputs.
+    pub(super) fn flush_links(&mut self) {
+        if self.links.by_node.is_empty() {
+            return;
+        }
+        self.tell_news();
+        if !std::mem::take(&mut self.links.is_stirred) {
+            return;
+        }
+        let now = self.links.now;
+        let nodes: Vec<NodeName> = self.links.by_node.keys().cloned().collect();
+        for node in nodes {
+            self.tell_more(&node);
+            let Some(link) = self.links.by_node.get_mut(&node) else { continue };
+            link.end_fan();
+            if !link.lost.is_empty() && link.channel.fill() == Fill::Free {
+                let lost = std::mem::take(&mut link.lost);
+                link.say(&Message::Lost(lost));
+            }
+            while let Some(bytes) = link.channel.poll(now.monotonic) {
+                self.outputs.push_back(Output::ToNode { node: node.clone(), run: link.run, bytes });
+            }
+            if let Some(at) = link.channel.deadline()
+                && link.timer.is_none_or(|timer| at < timer)
+            {
+                link.timer = Some(at);
+                self.timers.put(at, Timer::Link(node));
+            }
+        }
+    }
+
+    /// Whether everything that was said to other nodes has arrived there, as far as they can be reached.
+    #[must_use]
+    pub fn is_linked_up(&self) -> bool {
+        self.links.by_node.values().all(|link| !link.is_up || link.channel.bytes() == 0)
+    }
+}
+
+impl Links {
+    fn next_stream(&mut self) -> u64 {
+        self.streams += 1;
+        self.streams
+    }
+
+    /// The other nodes that are there.
+    fn nodes(&self) -> Vec<NodeName> {
+        self.by_node.iter().filter(|(_, link)| link.is_up).map(|(node, _)| node.clone()).collect()
+    }
+
+    fn up(&mut self, node: &NodeName) -> Option<&mut Link> {
+        self.is_stirred = true;
+        self.by_node.get_mut(node).filter(|link| link.is_up)
+    }
+
+    /// Says the same to all other nodes but one. Where there is no room it is told with all the rest, later.
+    fn say_to_all(&mut self, message: &Message, but: Option<&NodeName>) {
+        let mut writer = Writer::default();
+        message.write(&mut writer);
+        self.is_stirred = true;
+        for (node, link) in &mut self.by_node {
+            if !link.is_up || but == Some(node) {
+                continue;
+            }
+            link.end_fan();
+            if link.channel.fill() == Fill::Full || !link.channel.push(writer.as_bytes()) {
+                link.must_tell = true;
+            }
+        }
+    }
+}
+
+/// Who asks, in a message.
+fn requester(session: SessionId, id: Option<std::sync::Arc<str>>) -> Requester {
+    Requester { session, id }
 }

@@ -140,7 +140,8 @@ impl Queue {
         Some(kept)
     }
 
-    fn abandon(&mut self) {
+    /// Gives up what is kept: the client begins anew.
+    pub(in crate::signaling) fn abandon(&mut self) {
         self.ring = VecDeque::new();
         (self.bytes, self.unsent_bytes) = (0, 0);
         self.is_broken = true;

@@ -1,0 +1,219 @@
+//! Sessions that go on where their client is.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        Next, NodeName, Now, Server, SessionId, UserId,
+        directory::{Home, RoomMember},
+        hello::Arrival,
+        timers::Timer,
+    },
+    Message, POSTPONED_MAX,
+    pack::{Pack, pack, unpack},
+    routes::Reason,
+};
+
+/// How long a client waits for its session to come from another node.
+pub(super) const TAKE_MAX: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Asks the node where a session lives for it; gives the arrival back if there is no such node. The end is
+    /// [`Server::finish_arrival`].
+    pub(in crate::signaling) fn fetch_session(
+        &mut self,
+        now: Now,
+        arrival: Box<Arrival>,
+    ) -> Result<Next, Box<Arrival>> {
+        self.links.now = now;
+        let Some(session) = arrival.greeting.resume.as_ref().map(|resume| resume.session) else {
+            return Err(arrival);
+        };
+        match self.links.routes.get_mut(&session) {
+            Some(route) if route.arrival.is_some() => return Err(arrival),
+            // It has just moved: once its way is free it is asked for. Or it is on its way here, since its client
+            // was here before and did not wait.
+            Some(route) => {
+                route.arrival = Some(arrival);
+                route.until = route.until.max(now.monotonic.after(TAKE_MAX));
+                let until = route.until;
+                self.timer(until, Timer::Route(session));
+            }
+            None => self.take(now, session, arrival)?,
+        }
+        Ok(Next::Wait)
+    }
+
+    fn take(&mut self, now: Now, session: SessionId, arrival: Box<Arrival>) -> Result<(), Box<Arrival>> {
+        let Some(Home::Node(node)) = self.directory.session(session).map(|entry| entry.node.clone()) else {
+            return Err(arrival);
+        };
+        let Some(resume) = &arrival.greeting.resume else { return Err(arrival) };
+        let message = Message::Take { session, user: arrival.identity.user.clone(), token: resume.token };
+        if !self.can_reach_node(&node) {
+            return Err(arrival);
+        }
+        self.send_to_node(&node, None, message);
+        self.hold(now, session, Reason::Take(node), Some(arrival));
+        self.timer(now.monotonic.after(TAKE_MAX), Timer::Route(session));
+        Ok(())
+    }
+
+    /// The way to a session is free, and a client waits for it.
+    pub(super) fn take_or_give_up(&mut self, now: Now, session: SessionId, arrival: Box<Arrival>) {
+        if let Err(arrival) = self.take(now, session, arrival) {
+            let is_here = self.sessions.get(session).is_some();
+            self.release(now, session);
+            self.finish_arrival(now, *arrival, is_here);
+        }
+    }
+
+    /// Another node asks for a session, hands one over, or does not.
+    pub(super) fn handle_taking(&mut self, now: Now, node: &NodeName, message: Message) {
+        match message {
+            Message::Take { session, user, token } => {
+                if self.is_held(session) && self.links.postponed.len() < POSTPONED_MAX {
+                    let message = Message::Take { session, user, token };
+                    return self.links.postponed.push((node.clone(), message));
+                }
+                let may = |server: &Self| server.may_hand_over(session, &token, &user);
+                if !may(self) || !self.give(now, session, node) {
+                    self.send_to_node(node, None, Message::NotTaken(session));
+                }
+            }
+            Message::Taken(session, bytes) => self.taken(now, node, session, &bytes),
+            Message::NotTaken(session) => {
+                let is_it = |route: &super::routes::Route| route.reason == Reason::Take(node.clone());
+                if self.links.routes.get(&session).is_some_and(is_it) {
+                    self.not_taken(now, session);
+                }
+            }
+            _ => debug_assert!(false, "that is about no hand-over"),
+        }
+    }
+
+    /// What waited until nothing is held back for its session.
+    pub(super) fn handle_postponed(&mut self, now: Now) {
+        for (node, message) in std::mem::take(&mut self.links.postponed) {
+            self.handle_taking(now, &node, message);
+        }
+    }
+
+    /// Hands a session of this node over to another.
+    fn give(&mut self, now: Now, session: SessionId, node: &NodeName) -> bool {
+        if self.links.up(node).is_none() {
+            return false;
+        }
+        // What it did until now is known everywhere before it moves.
+        self.tell_news();
+        let Some(entry) = self.directory.session(session) else { return false };
+        let generation = entry.generation.saturating_add(1);
+        let states = self.states(session);
+        let Some(grants) = self.sessions.get(session).map(|session| (*session.grants).clone()) else {
+            return false;
+        };
+        let calls = self.pack_calls(session);
+        let Some(luggage) = self.give_away(now, session) else { return false };
+        self.directory.update(session, |entry| {
+            (entry.node, entry.generation) = (Home::Node(node.clone()), generation);
+            entry.is_attached = false;
+        });
+        let bytes = pack(Pack { luggage, grants, states, calls, generation });
+        self.send_to_node(node, None, Message::Taken(session, bytes));
+        self.links.say_to_all(&Message::Moved { session, to: node.clone(), generation }, Some(node));
+        let own = self.setup.node.clone();
+        self.calls_session_moved(now, session, &own, node);
+        true
+    }
+
+    /// What the rooms of a session see of it.
+    fn states(&self, session: SessionId) -> Vec<bytes::Bytes> {
+        let rooms = self.sessions.get(session).map_or(&[][..], |session| &session.rooms);
+        let state = |members: &[RoomMember]| {
+            members.iter().find(|member| member.session == session).map(|member| member.state.clone())
+        };
+        rooms.iter().map(|room| state(self.directory.members(&room.room)).unwrap_or_default()).collect()
+    }
+
+    /// A session has come.
+    fn taken(&mut self, now: Now, node: &NodeName, session: SessionId, bytes: &[u8]) {
+        let Some(Pack { luggage, grants, states, calls, generation }) = unpack(bytes) else {
+            return self.not_taken(now, session);
+        };
+        if luggage.place.session != session || self.sessions.get(session).is_some() {
+            return;
+        }
+        let rooms: Vec<_> = luggage.rooms.iter().map(|membership| membership.room.clone()).collect();
+        let is_known = self.directory.session(session).is_some();
+        self.take_in(now, luggage, grants);
+        self.directory.update(session, |entry| entry.generation = generation);
+        for (room, state) in rooms.into_iter().zip(states) {
+            if !self.directory.members(&room).iter().any(|member| member.session == session) {
+                self.directory.join(&room, RoomMember { session, state });
+            }
+        }
+        self.raise_barrier(session, node, generation);
+        for call in calls {
+            self.unpack_call(now, session, &call);
+        }
+        let own = self.setup.node.clone();
+        self.calls_session_moved(now, session, node, &own);
+        if !is_known {
+            self.on_session_up(now, session);
+        }
+        let arrival = self.links.routes.get_mut(&session).and_then(|route| route.arrival.take());
+        self.release(now, session);
+        if let Some(arrival) = arrival {
+            self.finish_arrival(now, *arrival, true);
+        }
+    }
+
+    /// A session does not come. If it lives elsewhere by now, it is asked for there, behind what went its old way.
+    pub(super) fn not_taken(&mut self, now: Now, session: SessionId) {
+        let Some(route) = self.links.routes.get_mut(&session) else { return };
+        let arrival = route.arrival.take();
+        let Reason::Take(old) = route.reason.clone() else {
+            route.arrival = arrival;
+            return;
+        };
+        let home = self.directory.session(session).map(|entry| entry.node.clone());
+        match (home, arrival) {
+            (Some(Home::Node(new)), Some(arrival)) if new != old && self.links.up(&old).is_some() => {
+                self.send_fence(now, session, &old, Some(arrival));
+            }
+            (_, arrival) => {
+                self.release(now, session);
+                if let Some(arrival) = arrival {
+                    self.finish_arrival(now, *arrival, false);
+                }
+            }
+        }
+    }
+
+    /// Hands the sessions of this node that have no client over to other nodes, with their calls: for the end of a
+    /// node. Answers how many.
+    pub fn hand_all_over(&mut self, now: Now) -> usize {
+        self.links.now = now;
+        let nodes: Vec<NodeName> =
+            self.links.nodes().into_iter().filter(|node| self.can_reach_node(node)).collect();
+        let mut given = 0;
+        for session in self.sessions.ids() {
+            let is_waiting = self.directory.session(session).is_some_and(|entry| !entry.is_attached)
+                && !self.is_held(session);
+            let Some(node) = nodes.get(given % nodes.len().max(1)) else { break };
+            if is_waiting && self.can_give_away(session) && self.give(now, session, node) {
+                given += 1;
+            }
+        }
+        given
+    }
+
+    /// Whether whoever shows this token may have a session.
+    fn may_hand_over(&self, session: SessionId, token: &[u8; 32], user: &UserId) -> bool {
+        use subtle::ConstantTimeEq as _;
+        let is_theirs = |known: &super::super::session::Session| {
+            bool::from(known.resume.ct_eq(token)) && known.place.user == *user
+        };
+        self.sessions.get(session).is_some_and(is_theirs) && self.can_give_away(session)
+    }
+}
