@@ -4,6 +4,7 @@
 //! (`server`), which bounds it and finds out where it comes from, then its handler, which asks for a `Caller` and the
 //! scope it needs.
 
+mod asyncapi;
 mod body;
 mod call_metrics;
 mod caller;
@@ -29,6 +30,7 @@ mod v1;
 mod web;
 mod webhooks;
 
+pub use asyncapi::{asyncapi, check_frame, frame_types, schemas};
 pub use caller::{Access, AccessError};
 pub use cluster_metrics::ClusterFigures;
 pub use counters::{ApiCounters, ApiCounts, AuthenticationFailure, JwksRefresh, RouteGroup, StatusClass};

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::{
-    Service,
+    Service, asyncapi,
     body::Answer,
     caller::MetricsReader,
     dialects::{cloudflare, uberti},
@@ -50,6 +50,8 @@ pub fn router(service: Service) -> Router {
             "/openapi.json",
             routing::get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone())),
         )
+        .route("/asyncapi.json", routing::get(asyncapi::document))
+        .route("/schemas/v1/{name}", routing::get(asyncapi::schema))
         .route_layer(middleware::from_fn_with_state(service.clone(), idempotency::once))
         .merge(web::assets())
         .method_not_allowed_fallback(async || METHOD_NOT_ALLOWED.answer(&[]))

@@ -374,6 +374,10 @@ impl World {
             let mut texts = Vec::new();
             let written = self.server.poll_connection(self.now, connection, &mut texts);
             let is_all = texts.is_empty();
+            for text in &texts {
+                // Whatever is written is what /asyncapi.json says.
+                iceway::api::check_frame("server", text).unwrap();
+            }
             let socket = self.sockets.get_mut(&connection).unwrap();
             socket.inbox.extend(texts.iter().map(|text| serde_json::from_str::<Value>(text).expect(text)));
             match written {

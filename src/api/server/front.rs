@@ -200,7 +200,8 @@ fn is_open(parts: &Parts) -> bool {
     let path = parts.uri.path();
     is_reading
         && parts.uri.query().is_none()
-        && ["/", "/healthz", "/readyz", "/metrics", "/openapi.json"].contains(&path)
+        && (["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"].contains(&path)
+            || path.starts_with("/schemas/v1/"))
 }
 
 /// Whether answers may hold credentials, or who uses them.

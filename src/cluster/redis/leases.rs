@@ -49,7 +49,7 @@ pub(super) async fn give_back(events: &Events) {
     set(events, 0);
     if *events.is_delivering.borrow() {
         // If it does not come through, the lease ends.
-        drop(hold(events, 0).await);
+        hold(events, 0).await.unwrap_or_default();
     }
 }
 
