@@ -48,6 +48,8 @@ labels! {
         Usage => "usage",
         /// Calls and webhooks.
         Calls => "calls",
+        /// Signaling: sockets, tickets, sessions and rooms.
+        Signaling => "signaling",
         /// Health and readiness.
         Health => "health",
         /// Metrics.
@@ -84,6 +86,28 @@ labels! {
         TooLarge => "too_large",
         /// The answer is no set of keys.
         Malformed => "malformed",
+    }
+}
+
+labels! {
+    /// What became of a question to the backend.
+    DecisionResult {
+        /// It said yes.
+        Allowed => "allowed",
+        /// It said no.
+        Denied => "denied",
+        /// What it said before was remembered.
+        Remembered => "remembered",
+        /// No answer in time.
+        Late => "late",
+        /// It could not be reached.
+        Unreachable => "unreachable",
+        /// It answered with another status than 200.
+        Status => "status",
+        /// What it answered was not understood.
+        Malformed => "malformed",
+        /// It failed too often of late and was not asked.
+        Open => "open",
     }
 }
 
@@ -139,6 +163,7 @@ impl RouteGroup {
             (Some("v1"), Some("turn"), Some("credentials" | "keys")) => Self::Credentials,
             (Some("v1"), Some("turn"), Some("revocations")) => Self::Revocations,
             (Some("v1"), Some("turn"), Some("secrets")) => Self::Secrets,
+            (Some("v1"), Some("signal" | "revocations" | "sessions" | "rooms"), _) => Self::Signaling,
             (Some("v1"), Some("api-keys"), _) => Self::ApiKeys,
             (Some("v1"), Some("allocations"), _) => Self::Allocations,
             (Some("v1"), Some("nodes"), _) => Self::Nodes,

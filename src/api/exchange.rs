@@ -78,6 +78,18 @@ impl Exchange {
         })
     }
 
+    /// Of a frame on a socket of this client.
+    pub(super) fn of_socket(client: IpAddr, certificate: Option<Arc<[Box<str>]>>) -> Self {
+        Self::new(Known {
+            id: HeaderValue::from_static("signal"),
+            client,
+            is_secure: true,
+            is_forwarded: false,
+            certificate,
+            limits: Mutex::default(),
+        })
+    }
+
     /// The exchange these parts belong to.
     pub(super) fn of(parts: &Parts) -> Self {
         parts.extensions.get::<Self>().cloned().unwrap_or_else(Self::unknown)

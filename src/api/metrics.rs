@@ -1,6 +1,8 @@
 //! A snapshot of the node as metrics.
 
-use super::{ApiCounts, ClusterFigures, Dialect, Service, WebhookFigures, call_metrics, cluster_metrics};
+use super::{
+    ApiCounts, ClusterFigures, Dialect, Service, SignalCounts, WebhookFigures, call_metrics, cluster_metrics,
+};
 use crate::{
     cluster::EventFigures,
     runtime::{
@@ -27,6 +29,8 @@ pub struct Scrape {
     pub events: EventFigures,
     /// Deliveries of events.
     pub webhooks: WebhookFigures,
+    /// The signaling relay.
+    pub signal: SignalCounts,
 }
 
 impl Scrape {
@@ -45,6 +49,7 @@ impl Scrape {
             api: service.access.counters().counts(),
             events: service.cluster.event_figures(),
             webhooks: service.webhooks.figures(),
+            signal: service.signal.counts(),
         }
     }
 }
@@ -54,7 +59,7 @@ impl Scrape {
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
 pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
-    let Scrape { snapshot, is_draining, cluster, issued, api, events, webhooks } = scrape;
+    let Scrape { snapshot, is_draining, cluster, issued, api, events, webhooks, signal } = scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
@@ -75,6 +80,7 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
     api.fill(&mut sheet);
     call_metrics::fill(&mut sheet, events);
     webhooks.fill(&mut sheet);
+    signal.fill(&mut sheet);
     process(&mut sheet, &Process::read());
     sheet.encode()
 }

@@ -25,6 +25,7 @@ mod query;
 mod routes;
 mod server;
 mod service;
+mod signal;
 pub(crate) mod utc;
 mod v1;
 mod web;
@@ -33,11 +34,14 @@ mod webhooks;
 pub use asyncapi::{asyncapi, check_frame, frame_types, schemas};
 pub use caller::{Access, AccessError};
 pub use cluster_metrics::ClusterFigures;
-pub use counters::{ApiCounters, ApiCounts, AuthenticationFailure, JwksRefresh, RouteGroup, StatusClass};
+pub use counters::{
+    ApiCounters, ApiCounts, AuthenticationFailure, DecisionResult, JwksRefresh, RouteGroup, StatusClass,
+};
 pub use metrics::{Scrape, exposition};
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::{openapi, router};
 pub use server::{HttpServer, serve};
 pub use service::{Dialect, Service, ServiceState, Settings};
+pub use signal::SignalCounts;
 pub use web::{TRIAL_AUDIENCE, TRIAL_ISSUER};
 pub use webhooks::{WebhookFigures, WebhookSender, deliver};

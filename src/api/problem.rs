@@ -88,6 +88,18 @@ problems! {
     CALL_UNKNOWN: 404 "call_unknown", "There is no such call, or it is no longer remembered.";
     STORE_FAILED: 503 "store_failed", "What was asked for could not be kept, so it was not done.";
 
+    UPGRADE_REQUIRED: 426 "upgrade_required", "This path is for WebSockets.";
+    SUBPROTOCOL_UNKNOWN: 400 "subprotocol_unknown", "The subprotocol is not one that is spoken here.";
+    SIGNAL_OFF: 404 "signal_off", "This server does no signaling.";
+    BACKEND_SILENT: 503 "backend_silent", "The backend did not answer, so it is not allowed.";
+    TICKET_INVALID: 401 "ticket_invalid", "The ticket is not good, or no longer.";
+    GRANTS_INVALID: 422 "grants_invalid", "The grants cannot be used.";
+    DEVICE_INVALID: 422 "device_invalid", "The device cannot be used.";
+    SESSION_UNKNOWN: 404 "session_unknown", "There is no such session.";
+    ROOM_UNKNOWN: 404 "room_unknown", "There is no such room.";
+    ROOM_INVALID: 422 "room_invalid", "The room cannot be used.";
+    MESSAGE_INVALID: 422 "message_invalid", "The message cannot be sent.";
+
     IDEMPOTENCY_KEY_INVALID: 400 "idempotency_key_invalid", "The idempotency key cannot be used.";
     IDEMPOTENCY_KEY_REUSED: 422 "idempotency_key_reused", "The idempotency key was used for another request.";
     IDEMPOTENCY_KEY_IN_FLIGHT: 409 "idempotency_key_in_flight", "The request with this idempotency key still runs.";

@@ -23,7 +23,11 @@ use super::{
     metrics::{self, Scrape},
     openapi::{Endpoints, Guard},
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
-    v1::{allocations, api_keys, calls, credentials, ice_servers, nodes, revocations, secrets, usage},
+    signal,
+    v1::{
+        allocations, api_keys, calls, credentials, ice_servers, nodes, revocations, secrets,
+        signal as v1_signal, usage,
+    },
     web,
 };
 
@@ -96,6 +100,9 @@ fn endpoints() -> Endpoints {
         .add(Guard::Caller, routes!(api_keys::revoke_api_key), &[api_keys::REVOKE_KEY_PROBLEMS])
         .add(Guard::Caller, routes!(allocations::list_allocations), &[allocations::LIST_ALLOCATIONS_PROBLEMS])
         .add(Guard::Caller, routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
+        .add(Guard::CallerOrAddress, routes!(signal::connect), &[signal::CONNECT_PROBLEMS])
+        .add(Guard::Caller, routes!(v1_signal::create_ticket), &[v1_signal::TICKET_PROBLEMS])
+        .add(Guard::Caller, routes!(v1_signal::forget_decisions), &[v1_signal::FORGET_PROBLEMS])
         .add(Guard::Caller, routes!(nodes::list_nodes), &[])
         .add(Guard::Caller, routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
         .add(Guard::Caller, routes!(calls::list_calls), &[calls::CALLS_PROBLEMS, calls::LIST_CALLS_PROBLEMS])

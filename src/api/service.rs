@@ -17,6 +17,7 @@ use axum::extract::FromRef;
 use super::{
     caller::{Access, AccessError},
     ice_servers::{Reached, node_uris},
+    signal::Signal,
     webhooks,
 };
 use crate::{cluster::Cluster, config::Config, runtime::NodeHandle};
@@ -36,6 +37,8 @@ pub struct ServiceState {
     /// Decides who calls.
     pub access: Arc<Access>,
     pub(super) webhooks: Arc<webhooks::Handle>,
+    /// The signaling relay.
+    pub(super) signal: Arc<Signal>,
     issued: [AtomicU64; Dialect::ALL.len()],
     drawn: AtomicU64,
     reached: Reached,
@@ -61,13 +64,15 @@ pub enum Dialect {
     Uberti,
     /// `generate` and `generate-ice-servers` of Cloudflare.
     Cloudflare,
+    /// On `GET /v1/signal`.
+    Signaling,
 }
 
 impl Dialect {
     /// Every form.
-    pub const ALL: [Self; 4] = [Self::Native, Self::EndUser, Self::Uberti, Self::Cloudflare];
+    pub const ALL: [Self; 5] = [Self::Native, Self::EndUser, Self::Uberti, Self::Cloudflare, Self::Signaling];
 
-    /// Its name: `native`, `end_user`, `uberti`, `cloudflare`.
+    /// Its name: `native`, `end_user`, `uberti`, `cloudflare`, `signaling`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +80,7 @@ impl Dialect {
             Self::EndUser => "end_user",
             Self::Uberti => "uberti",
             Self::Cloudflare => "cloudflare",
+            Self::Signaling => "signaling",
         }
     }
 }
@@ -92,10 +98,21 @@ impl Service {
     ) -> Result<Self, AccessError> {
         let access = Access::new(config, cluster.clone())?;
         let webhooks = webhooks::Handle::new(&config.webhooks);
+        let signal = Arc::new(Signal::new(config, &cluster)?);
         let settings = ArcSwap::from_pointee(Settings::new(config, reached));
         let (issued, reached) = (Default::default(), reached.clone());
         let drawn = AtomicU64::new(RandomState::new().hash_one(0));
-        Ok(Self(Arc::new(ServiceState { node, cluster, settings, access, webhooks, issued, drawn, reached })))
+        Ok(Self(Arc::new(ServiceState {
+            node,
+            cluster,
+            settings,
+            access,
+            webhooks,
+            signal,
+            issued,
+            drawn,
+            reached,
+        })))
     }
 
     /// Takes over what can change while the node runs. Where callers cannot be told by what is new, they are told as
@@ -105,6 +122,9 @@ impl Service {
             tracing::error!(%error, "Not reloaded: callers of the API are told as before.");
         }
         self.webhooks.reload(&config.webhooks);
+        if let Err(error) = self.signal.reload(config) {
+            tracing::error!(%error, "Not reloaded: the backend is asked as before.");
+        }
         self.settings.store(Arc::new(Settings::new(config, &self.reached)));
     }
 }

@@ -62,7 +62,8 @@ fn wanted(matches: &ArgMatches) -> anyhow::Result<NewApiKey> {
 
 fn scope(text: &str) -> anyhow::Result<Scope> {
     let found = Scope::ALL.into_iter().find(|scope| scope.as_str() == text);
-    found.ok_or_else(|| anyhow!("there is no scope {text:?}; there are issue, revoke, read and admin"))
+    found
+        .ok_or_else(|| anyhow!("there is no scope {text:?}; there are issue, revoke, read, signal and admin"))
 }
 
 fn network(text: &str) -> anyhow::Result<IpNet> {

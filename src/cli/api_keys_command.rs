@@ -46,7 +46,7 @@ fn create() -> Command {
                 .value_name("SCOPE")
                 .value_delimiter(',')
                 .required(true)
-                .help("What it may be used for: issue, revoke, read, admin; commas separate")
+                .help("What it may be used for: issue, revoke, read, signal, admin; commas separate")
                 .long_help(
                     "What it may be used for; commas separate.\n\
                      issue: make credentials. revoke: revoke them. read: see allocations, nodes, usage, metrics.\n\

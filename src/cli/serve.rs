@@ -52,6 +52,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     control.begin(&node.handle(), &loaded.config, &started);
     let service = Service::new(node.handle(), control.cluster().clone(), &loaded.config, &reached)
         .map_err(|error| Failure::Configuration(error.to_string()))?;
+    control.connect(&service);
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
     let webhooks = api::deliver(&service).context("webhooks cannot start")?;

@@ -49,8 +49,9 @@ impl Serving<'_> {
         self.node.drain();
         self.control.announce();
         let time_max = self.loaded.config.runtime.drain_timeout;
+        self.service.drain_signaling(time_max);
         tokio::select! {
-            () = drain(&self.node, time_max, signals) => Ok(()),
+            () = drain(&self.node, &self.service, time_max, signals) => Ok(()),
             thread = fault.happened() => Err(panicked(thread)),
         }
     }
@@ -104,21 +105,23 @@ fn panicked(thread: &str) -> Failure {
 }
 
 /// Refuses new allocations and waits for those that are up, but not for ever and not past a second signal.
-async fn drain(node: &NodeHandle, time_max: Duration, signals: &mut Signals) {
-    let allocations = node.allocations().await;
-    if allocations == 0 || time_max.is_zero() {
+async fn drain(node: &NodeHandle, service: &Service, time_max: Duration, signals: &mut Signals) {
+    let (allocations, sockets) = (node.allocations().await, service.signaling_sockets());
+    if (allocations == 0 && sockets == 0) || time_max.is_zero() {
         return;
     }
     tracing::info!(
         allocations,
+        sockets,
         seconds_max = time_max.as_secs(),
-        "Draining: new allocations are refused. A second signal ends at once."
+        "Draining: new allocations are refused, clients are sent elsewhere. A second signal ends at once."
     );
+    let all = async { tokio::join!(node.drained(time_max), service.signaling_drained(time_max)) };
     tokio::select! {
         () = signals.end() => tracing::info!("Ending at once."),
-        allocations = node.drained(time_max) => {
-            if allocations > 0 {
-                tracing::info!(allocations, "The time to drain is over.");
+        (allocations, sockets) = all => {
+            if allocations > 0 || sockets > 0 {
+                tracing::info!(allocations, sockets, "The time to drain is over.");
             }
         }
     }

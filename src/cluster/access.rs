@@ -20,21 +20,24 @@ pub enum Scope {
     Revoke,
     /// See allocations, nodes, usage, secrets' states and metrics.
     Read,
+    /// Take part in signaling as a service: speak for users, record, hand out tickets.
+    Signal,
     /// Everything: secrets, API keys, draining, ending allocations.
     Admin,
 }
 
 impl Scope {
     /// Every scope.
-    pub const ALL: [Self; 4] = [Self::Issue, Self::Revoke, Self::Read, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Issue, Self::Revoke, Self::Read, Self::Signal, Self::Admin];
 
-    /// Its name: `issue`, `revoke`, `read`, `admin`.
+    /// Its name: `issue`, `revoke`, `read`, `signal`, `admin`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Issue => "issue",
             Self::Revoke => "revoke",
             Self::Read => "read",
+            Self::Signal => "signal",
             Self::Admin => "admin",
         }
     }

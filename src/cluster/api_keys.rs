@@ -42,7 +42,7 @@ pub enum ApiKeysError {
     #[error("the name of an API key has 1 to 128 characters and no control character")]
     Name,
     /// It could not be used for anything.
-    #[error("an API key needs a scope: issue, revoke, read or admin")]
+    #[error("an API key needs a scope: issue, revoke, read, signal or admin")]
     NoScope,
     /// More networks than are looked through.
     #[error("an API key has at most 64 networks, this one has {0}")]

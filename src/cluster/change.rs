@@ -290,9 +290,11 @@ impl Cluster {
 fn cut(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
     match answer {
         Answer::Cut(count) => Ok(count),
-        Answer::Allocations(_) | Answer::Closed(_) | Answer::Draining(_) | Answer::SecretsInUse(_) => {
-            Err(RequestError::Silent(node))
-        }
+        Answer::Allocations(_)
+        | Answer::Closed(_)
+        | Answer::Draining(_)
+        | Answer::SecretsInUse(_)
+        | Answer::Ended(_) => Err(RequestError::Silent(node)),
     }
 }
 

@@ -87,7 +87,7 @@ fn read_key(line: &str) -> Result<ApiKey, String> {
         Scope::ALL
             .into_iter()
             .find(|scope| scope.as_str() == word)
-            .ok_or_else(|| format!("{word:?} is no scope; write issue, revoke, read or admin"))
+            .ok_or_else(|| format!("{word:?} is no scope; write issue, revoke, read, signal or admin"))
     };
     let scopes = scopes.split(',').map(scope).collect::<Result<Vec<_>, _>>()?;
     let network = |word: &str| {

@@ -24,6 +24,7 @@ mod request;
 mod revocation;
 mod row;
 mod secrets;
+mod session_revocation;
 mod signal;
 mod state;
 mod store;
@@ -59,12 +60,13 @@ pub use secrets::{
     Rotation, SECRET_BYTES_MAX, SECRET_BYTES_MIN, SecretInfo, SecretSource, SecretState, SecretsError,
     read_secrets,
 };
+pub use session_revocation::{EndSessions, RevokedTokens, SessionRevocation};
 pub use signal::SignalHandler;
 pub use state::Changes;
 pub use store::StoreError;
 pub use tables::{
-    API_KEYS_MAX, REVOCATIONS_MAX, ROW_ID_BYTES_MAX, ROW_VALUE_BYTES_MAX, SECRETS_MAX, TOMBSTONE_SECONDS,
-    Tables,
+    API_KEYS_MAX, REVOCATIONS_MAX, ROW_ID_BYTES_MAX, ROW_VALUE_BYTES_MAX, SECRETS_MAX,
+    SESSION_REVOCATIONS_MAX, TOMBSTONE_SECONDS, Tables,
 };
 pub use usage::{UsageError, UsageOf, UsagePage, UsageQuery, UsageRecord, UsageTotals};
 pub use usage_access::USAGE_PAGE_MAX;

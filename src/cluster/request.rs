@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{AllocationPage, AllocationQuery, NodeId, NodeLoad, Row};
+use super::{AllocationPage, AllocationQuery, EndSessions, NodeId, NodeLoad, Row};
 
 /// What a node is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub enum Ask {
     Drain,
     /// Answer [`Answer::SecretsInUse`].
     SecretsInUse,
+    /// End sessions of the signaling relay and answer [`Answer::Ended`].
+    EndSessions(EndSessions),
+    /// Forget what the backend said of this user, or all of it, and answer [`Answer::Ended`].
+    ForgetDecisions(Option<String>),
 }
 
 /// What it answers.
@@ -40,6 +44,8 @@ pub enum Answer {
     Draining(u64),
     /// Live allocations by key id.
     SecretsInUse(Vec<(String, u64)>),
+    /// How many sessions ended.
+    Ended(u64),
 }
 
 /// One question on its way.

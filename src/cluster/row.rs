@@ -14,6 +14,8 @@ pub enum Table {
     ApiKeys,
     /// Revocations until the last credential they hit has expired; at most 100 000.
     Revocations,
+    /// Tokens that begin no session of the signaling relay any more; at most 100 000.
+    SessionRevocations,
 }
 
 /// Orders the writes of a row: the later wall clock wins, then the greater node.

@@ -34,6 +34,8 @@ pub struct Changes {
     pub api_keys: u64,
     /// The revocations.
     pub revocations: u64,
+    /// The revocations of sessions.
+    pub session_revocations: u64,
 }
 
 /// Shared by everything that runs for one node. Knows nothing of the peers.
@@ -50,8 +52,8 @@ pub(super) struct State {
     /// Held while something is made anew, so that what is made last has seen the most.
     rebuilding: Mutex<ReadRevocations>,
     /// For each table how often rows were merged, and which of these times were seen when it was last made anew.
-    merged: [AtomicU64; 3],
-    seen: [AtomicU64; 3],
+    merged: [AtomicU64; 4],
+    seen: [AtomicU64; 4],
     /// Whoever has it makes anew what follows from the rows of all who wait for it.
     turn: tokio::sync::Mutex<()>,
     directory: ArcSwap<Directory>,
@@ -204,7 +206,11 @@ impl State {
         let Some(handler) = self.handler() else { return 0 };
         match handler.handle(Ask::Apply(news)).await {
             Answer::Cut(count) => count,
-            Answer::Allocations(_) | Answer::Closed(_) | Answer::Draining(_) | Answer::SecretsInUse(_) => 0,
+            Answer::Allocations(_)
+            | Answer::Closed(_)
+            | Answer::Draining(_)
+            | Answer::SecretsInUse(_)
+            | Answer::Ended(_) => 0,
         }
     }
 
@@ -270,6 +276,8 @@ impl State {
                 let life = self.ttl_max();
                 self.revocations.store(Arc::new(Revocations::new(all).with_plain_life_max(life)));
             }
+            // The signaling relay reads the rows itself.
+            Table::SessionRevocations => {}
         }
         self.seen[table.index()].store(merged, Ordering::SeqCst);
         drop(read);
@@ -277,6 +285,7 @@ impl State {
             Table::Secrets => changes.secrets += 1,
             Table::ApiKeys => changes.api_keys += 1,
             Table::Revocations => changes.revocations += 1,
+            Table::SessionRevocations => changes.session_revocations += 1,
         });
     }
 

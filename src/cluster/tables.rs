@@ -10,6 +10,8 @@ pub const SECRETS_MAX: usize = crate::credentials::SECRETS_MAX;
 pub const API_KEYS_MAX: usize = 1000;
 /// Revocations that are not over.
 pub const REVOCATIONS_MAX: usize = 100_000;
+/// Revocations of sessions that are not over.
+pub const SESSION_REVOCATIONS_MAX: usize = 100_000;
 /// How long a removed row is remembered, so that a node that was away does not bring it back.
 pub const TOMBSTONE_SECONDS: u64 = 30 * 86_400;
 /// The longest id of a row, in bytes.
@@ -22,7 +24,7 @@ const VERSION_MILLIS_MAX: u64 = 253_402_300_800_000;
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 3] = [Self::Secrets, Self::ApiKeys, Self::Revocations];
+    pub const ALL: [Self; 4] = [Self::Secrets, Self::ApiKeys, Self::Revocations, Self::SessionRevocations];
 
     /// The most rows, removed ones included. Those written last stay.
     #[must_use]
@@ -31,6 +33,7 @@ impl Table {
             Self::Secrets => 16 * SECRETS_MAX,
             Self::ApiKeys => 4 * API_KEYS_MAX,
             Self::Revocations => REVOCATIONS_MAX,
+            Self::SessionRevocations => SESSION_REVOCATIONS_MAX,
         }
     }
 
@@ -40,6 +43,7 @@ impl Table {
             Self::Secrets => 0,
             Self::ApiKeys => 1,
             Self::Revocations => 2,
+            Self::SessionRevocations => 3,
         }
     }
 }
@@ -90,7 +94,7 @@ impl Row {
 /// id the row with the greatest version stays, and of too many ids those with the greatest versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    rows: [HashMap<String, Row>; 3],
+    rows: [HashMap<String, Row>; 4],
 }
 
 impl Tables {

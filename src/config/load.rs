@@ -13,7 +13,7 @@ use super::{
     file,
     keys::{self, Key},
     problem::{ConfigError, Origin, Problem},
-    redis_files, secrets,
+    redis_files, secrets, signal_files,
     types::Config,
     webhook_files,
 };
@@ -225,6 +225,8 @@ impl Loading {
         self.errors.extend(redis.errors);
         let webhooks = webhook_files::read(&mut self.config.webhooks, &origin);
         self.errors.extend(webhooks.errors);
+        let signal = signal_files::read(&mut self.config.signal, &origin);
+        self.errors.extend(signal.errors);
         let read = secrets::read(&mut self.config, &origin("auth.secret_file"), &origin("auth.users_file"));
         self.errors.extend(read.errors);
         let found = check::contradictions(&self.config, &self.origins);
@@ -236,6 +238,7 @@ impl Loading {
             .warnings
             .into_iter()
             .chain(webhooks.warnings)
+            .chain(signal.warnings)
             .chain(read.warnings)
             .chain(found.warnings)
             .collect();

@@ -16,6 +16,7 @@ mod redis;
 mod redis_files;
 mod render;
 mod secrets;
+mod signal_files;
 mod types;
 mod units;
 mod webhook_files;
@@ -26,10 +27,10 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
-    Api, Auth, CertificatePrincipal, Config, Credentials, External, Http, Jwt, Listen, Log, LogFormat,
-    LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay, RequireHttps, Runtime, SCOPE_WORDS, ScopeRule,
-    SecretBytes, ServerUri, SharedSecret, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience,
-    Usage, WebOrigin,
+    Api, Auth, Authorize, CertificatePrincipal, Config, Credentials, DecisionKind, External, Http, Jwt,
+    Listen, Log, LogFormat, LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay, RequireHttps, Runtime,
+    SCOPE_WORDS, SIGNAL_SCOPE_WORDS, ScopeRule, SecretBytes, ServerUri, SharedSecret, Signal, SignalDefault,
+    SignalScope, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience, Usage, WebOrigin,
 };
 pub use types::{Calls, EventFilter, RetryWait, Webhooks};
 pub use units::{duration, show_duration};

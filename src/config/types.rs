@@ -15,6 +15,7 @@ use crate::turn;
 mod access;
 mod page;
 mod service;
+mod signal;
 mod store;
 mod webhooks;
 
@@ -23,6 +24,7 @@ pub use access::{
 };
 pub use page::{Page, PageEnabled};
 pub use service::{Credentials, Node, ServerUri};
+pub use signal::{Authorize, DecisionKind, SIGNAL_SCOPE_WORDS, Signal, SignalDefault, SignalScope};
 pub use store::{Store, Usage};
 pub use webhooks::{Calls, EventFilter, RetryWait, Webhooks};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub jwt: Jwt,
     /// The built-in page.
     pub page: Page,
+    /// The signaling relay.
+    pub signal: Signal,
     /// What this node is called and where clients reach it.
     pub node: Node,
     /// The credentials the API hands out.

@@ -8,6 +8,7 @@
 //! over links that lose and reorder nothing while both ends live. So no question is ever asked on the way of a frame,
 //! and nothing but the bytes between nodes needs a bus.
 
+mod administer;
 mod bridge;
 mod bucket;
 mod calls;

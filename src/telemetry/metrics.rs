@@ -133,6 +133,14 @@ metrics! {
     API_AUTHENTICATION_FAILURES: Counter "iceway_api_authentication_failures_total" ["reason"], "HTTP requests whose caller was not authenticated by the code they were answered with.";
     JWKS_REFRESHES: Counter "iceway_jwks_refreshes_total" ["result"], "Attempts to fetch the keys of the issuer of tokens by their result.";
 
+    SIGNAL_SOCKETS: Gauge "iceway_signal_sockets" [], "Open sockets of the signaling relay.";
+    SIGNAL_CONNECTS: Counter "iceway_signal_connects_total" ["result"], "Requests for a socket of the signaling relay, by whether it was opened.";
+    SIGNAL_CLOSES: Counter "iceway_signal_closes_total" ["code"], "Sockets that the signaling relay closed, by the code of the close frame.";
+    SIGNAL_DECISIONS: Counter "iceway_signal_decisions_total" ["kind", "result"], "Questions to the backend about who may do what, by what was asked and what became of it.";
+    SIGNAL_DECISION_SECONDS: Counter "iceway_signal_decisions_waited_seconds_total" ["kind"], "Time in seconds that clients waited for these answers.";
+    SIGNAL_BACKEND_LEFT_ALONE: Gauge "iceway_signal_backend_left_alone" [], "1 while the backend is not asked, because it failed too often, else 0.";
+    SIGNAL_EVENTS_LOST: Counter "iceway_signal_events_lost_total" [], "Events of the signaling relay that came faster than they could be kept.";
+
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
     PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";

@@ -58,6 +58,7 @@ impl Handler for FakeRelay {
                     Answer::Draining(3)
                 }
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("configured".to_owned(), 2)]),
+                Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
             }
         }
         .boxed()

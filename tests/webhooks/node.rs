@@ -144,6 +144,7 @@ impl Handler for Nothing {
                 Ask::Close { .. } => Answer::Closed(false),
                 Ask::Drain => Answer::Draining(0),
                 Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
+                Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
             }
         })
     }

@@ -27,7 +27,7 @@ use crate::{
     },
     cluster::{ApiKeyRefusal, Cluster, Scope, Scopes},
     config::Config,
-    credentials::jwt::TokenError,
+    credentials::jwt::{Claims, TokenError},
     telemetry::{Private, Seldom},
 };
 
@@ -45,6 +45,17 @@ pub struct Access {
     counters: Arc<ApiCounters>,
     refusals: Seldom,
     start: Instant,
+}
+
+/// Why a signed statement is not taken.
+#[derive(Debug)]
+pub(in crate::api) enum TokenFault {
+    /// There is no issuer.
+    NotTaken,
+    /// It is no good.
+    Wrong(TokenError),
+    /// The issuer's keys cannot be had; for so long.
+    Unavailable(Duration),
 }
 
 impl fmt::Debug for Access {
@@ -111,6 +122,33 @@ impl Access {
     /// As those of [`caller`](Self::caller).
     pub(crate) async fn by_key(&self, parts: &Parts, key: &str) -> Result<Caller, Problem> {
         self.authenticate(&Exchange::of(parts), Presented::Key(key)).await
+    }
+
+    /// Whose key or token this is, for requests that bring it as a bearer elsewhere than in `Authorization`.
+    ///
+    /// # Errors
+    /// As those of [`caller`](Self::caller).
+    pub(crate) async fn by_bearer(&self, parts: &Parts, text: &str) -> Result<Caller, Problem> {
+        self.authenticate(&Exchange::of(parts), Presented::bearer(text)).await
+    }
+
+    /// Whose key or token this is that a socket brought in a frame. How often that may fail is the signaling relay's
+    /// affair.
+    pub(in crate::api) async fn by_frame(&self, exchange: &Exchange, text: &str) -> Result<Caller, Refusal> {
+        let caller = self.identify(&self.rules.load_full(), exchange, Presented::bearer(text)).await;
+        caller.inspect_err(|refusal| self.counters.failure(refusal.failure))
+    }
+
+    /// What a token says that somebody of the issuer signed for one purpose: whether it is a token for a caller is not
+    /// looked at.
+    pub(in crate::api) async fn signed_claims(&self, text: &str) -> Result<Claims, TokenFault> {
+        let rules = self.rules.load_full();
+        let Some((_, tokens)) = &rules.tokens else { return Err(TokenFault::NotTaken) };
+        match tokens.claims(text, unix_now()).await {
+            Ok((claims, _)) => Ok(claims),
+            Err(TokenRefusal::Wrong(error)) => Err(TokenFault::Wrong(error)),
+            Err(TokenRefusal::Unavailable(wait)) => Err(TokenFault::Unavailable(wait.0)),
+        }
     }
 
     /// Counts one issue of credentials for a user, on behalf of whoever.
@@ -187,6 +225,7 @@ impl Access {
                     scopes: key.scopes.clone(),
                     subject: None,
                     grants: Grants::default(),
+                    token: None,
                 });
             }
             Err(error) => error,
@@ -229,11 +268,13 @@ impl Access {
                 failure: failure_of(&error),
                 detail: Cow::Owned(format!("The token is refused: {error}.")),
                 retry_after: None,
+                skew: if let TokenError::NotYetValid { seconds } = error { Some(seconds) } else { None },
             }),
             Err(TokenRefusal::Unavailable(wait)) => Err(Refusal {
                 failure: AuthenticationFailure::TokenKeysUnavailable,
                 detail: "The issuer does not answer; the server's log says why.".into(),
                 retry_after: Some(wait.0),
+                skew: None,
             }),
         }
     }
@@ -248,12 +289,13 @@ impl Access {
             failure: AuthenticationFailure::Throttled,
             detail: "Mend what fails, then wait.".into(),
             retry_after: Some(wait),
+            skew: None,
         })
     }
 
     /// Counts, logs and answers.
     fn refuse(&self, exchange: &Exchange, refusal: Refusal) -> Problem {
-        let Refusal { failure, detail, retry_after } = refusal;
+        let Refusal { failure, detail, retry_after, skew: _ } = refusal;
         self.counters.failure(failure);
         let most = self.rules.load().api.authentication_failures;
         if let Some(most) = most.filter(|_| is_attempt(failure)) {
@@ -311,6 +353,7 @@ fn by_certificate(
             scopes: scopes.clone(),
             subject: None,
             grants: Grants::default(),
+            token: None,
         });
     }
     Err(match certificate {

@@ -4,7 +4,7 @@
 //! [`Caller::require`].
 
 mod access;
-mod grants;
+pub(in crate::api) mod grants;
 mod jwks;
 mod presented;
 mod rates;
@@ -21,7 +21,9 @@ use axum::{
 };
 
 pub use access::Access;
+pub(in crate::api) use access::TokenFault;
 pub(in crate::api) use presented::X_API_KEY;
+pub(in crate::api) use recent::Recent;
 pub use rules::AccessError;
 pub(in crate::api) use rules::Rules;
 
@@ -29,7 +31,11 @@ use super::{
     counters::AuthenticationFailure,
     problem::{GRANT_MISSING, Problem, SCOPE_MISSING},
 };
-use crate::cluster::{Scope, Scopes};
+use crate::{
+    cluster::{Scope, Scopes},
+    credentials::jwt::TokenError,
+    signaling::{CallGrants, Role, RoomGrant},
+};
 
 /// Who calls, proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +48,35 @@ pub(crate) struct Caller {
     pub(crate) subject: Option<Box<str>>,
     /// What a token grants its subject.
     pub(crate) grants: Grants,
+    /// What else a token says; callers with a key or certificate have none.
+    pub(crate) token: Option<Arc<TokenFacts>>,
+}
+
+/// What a token says that matters for as long as somebody is connected with it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TokenFacts {
+    /// `exp`: seconds since the Unix epoch, without leeway.
+    pub(crate) expires: u64,
+    /// `iat`.
+    pub(crate) issued: Option<u64>,
+    /// `jti`.
+    pub(crate) id: Option<Box<str>>,
+    /// Its scopes, as the issuer writes them.
+    pub(crate) scopes: Vec<Box<str>>,
+    /// What it grants of signaling. `None`: it does not speak of it.
+    pub(crate) signal: Result<Option<SignalGrants>, TokenError>,
+}
+
+/// What a token grants of signaling, by the claim that `jwt.grants_claim` names. What it does not name is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SignalGrants {
+    pub(crate) device: Option<Box<str>>,
+    pub(crate) role: Option<Role>,
+    pub(crate) rooms: Option<Vec<RoomGrant>>,
+    pub(crate) call: Option<CallGrants>,
+    pub(crate) presence: Option<bool>,
+    pub(crate) message: Option<bool>,
+    pub(crate) sessions_max: Option<u32>,
 }
 
 /// What a token grants its subject, by the claim that `jwt.grants_claim` names.
@@ -97,15 +132,18 @@ impl Caller {
 }
 
 /// Why somebody is not authenticated.
-struct Refusal {
-    failure: AuthenticationFailure,
+#[derive(Debug)]
+pub(in crate::api) struct Refusal {
+    pub(in crate::api) failure: AuthenticationFailure,
     /// For people; without anything secret.
-    detail: Cow<'static, str>,
-    retry_after: Option<Duration>,
+    pub(in crate::api) detail: Cow<'static, str>,
+    pub(in crate::api) retry_after: Option<Duration>,
+    /// By how many seconds a token is too early.
+    pub(in crate::api) skew: Option<u64>,
 }
 
 const fn refusal(failure: AuthenticationFailure, detail: &'static str) -> Refusal {
-    Refusal { failure, detail: Cow::Borrowed(detail), retry_after: None }
+    Refusal { failure, detail: Cow::Borrowed(detail), retry_after: None, skew: None }
 }
 
 /// What both allow.
@@ -155,6 +193,7 @@ mod tests {
             scopes: Scopes(scopes.to_vec()),
             subject: subject.map(Into::into),
             grants: Grants { turn: turn.map(|is_granted| TurnGrant { is_granted, ..TurnGrant::default() }) },
+            token: None,
         }
     }
 

@@ -44,6 +44,13 @@ impl<'a> Presented<'a> {
         Ok(found)
     }
 
+    /// What somebody brings as a bearer.
+    pub(super) fn bearer(credentials: &'a str) -> Self {
+        // Tokens have dots, keys of ours have none.
+        let is_key = credentials.starts_with(API_KEY_PREFIX) || !credentials.contains('.');
+        if is_key { Self::Key(credentials) } else { Self::Token(credentials) }
+    }
+
     fn or(self, other: Self) -> Result<Self, Unclear> {
         if self == Self::Nothing || self == other {
             return Ok(other);
@@ -58,10 +65,7 @@ fn bearer<'a>(value: &'a str) -> Result<Presented<'a>, Unclear> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return wrong_scheme();
     }
-    let credentials = credentials.trim();
-    // Tokens have dots, keys of ours have none.
-    let is_key = credentials.starts_with(API_KEY_PREFIX) || !credentials.contains('.');
-    Ok(if is_key { Presented::Key(credentials) } else { Presented::Token(credentials) })
+    Ok(Presented::bearer(credentials.trim()))
 }
 
 fn wrong_scheme<'a>() -> Result<Presented<'a>, Unclear> {

@@ -5,19 +5,19 @@ use std::{borrow::Borrow, collections::HashMap, hash::Hash};
 /// Keeps at least the `half` names that were asked for last, and at most twice as many. Forgetting costs nothing at the
 /// time: two generations take turns.
 #[derive(Debug)]
-pub(super) struct Recent<K, V> {
+pub(in crate::api) struct Recent<K, V> {
     current: HashMap<K, V>,
     previous: HashMap<K, V>,
     half: usize,
 }
 
 impl<K: Eq + Hash, V> Recent<K, V> {
-    pub(super) fn new(half: usize) -> Self {
+    pub(in crate::api) fn new(half: usize) -> Self {
         Self { current: HashMap::new(), previous: HashMap::new(), half }
     }
 
     /// What is kept under this name; it is then among the newest.
-    pub(super) fn get<Q>(&mut self, key: &Q) -> Option<&mut V>
+    pub(in crate::api) fn get<Q>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -30,22 +30,28 @@ impl<K: Eq + Hash, V> Recent<K, V> {
     }
 
     /// Keeps a value.
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(in crate::api) fn insert(&mut self, key: K, value: V) {
         if self.current.len() >= self.half && !self.current.contains_key(&key) {
             self.previous = std::mem::take(&mut self.current);
         }
         self.current.insert(key, value);
     }
 
+    /// Forgets what is not to be kept.
+    pub(in crate::api) fn retain(&mut self, mut is_kept: impl FnMut(&K, &V) -> bool) {
+        self.current.retain(|key, value| is_kept(key, value));
+        self.previous.retain(|key, value| is_kept(key, value));
+    }
+
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::api) fn clear(&mut self) {
         self.current.clear();
         self.previous.clear();
     }
 
     /// How many there are.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::api) fn len(&self) -> usize {
         self.current.len() + self.previous.len()
     }
 }

@@ -42,6 +42,9 @@ pub enum AccessError {
         /// Why not.
         reason: String,
     },
+    /// The backend that decides cannot be asked.
+    #[error("signal.authorize_url: {0}")]
+    Signal(String),
     /// Tokens cannot be verified.
     #[error("{0}")]
     Tokens(String),

@@ -10,7 +10,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{
-    Caller, grants,
+    Caller, TokenFacts, grants,
     jwks::{Jwks, SourceError, Unavailable},
     recent::Recent,
 };
@@ -113,6 +113,16 @@ impl Tokens {
 
     /// Verifies a token at `now`, in seconds since the Unix epoch.
     pub(super) async fn verify(&self, text: &str, now: u64) -> Result<Arc<Caller>, TokenRefusal> {
+        let (claims, generation) = self.claims(text, now).await?;
+        let expires = claims.expires;
+        let caller = Arc::new(self.caller(&claims)?);
+        let entry = Verified { caller: Arc::clone(&caller), expires, generation };
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(text), entry);
+        Ok(caller)
+    }
+
+    /// What a token says that the issuer signed for us and that is valid now; and of which generation the keys are.
+    pub(super) async fn claims(&self, text: &str, now: u64) -> Result<(Claims, u64), TokenRefusal> {
         let token = Token::parse(text, &self.algorithms)?;
         let payload = match self.local.candidates(token.algorithm(), token.key_id()) {
             Ok(keys) => token.verify(keys)?,
@@ -126,12 +136,7 @@ impl Tokens {
             }
         };
         let generation = self.generation();
-        let claims = self.rules.check(&payload, now)?;
-        let expires = claims.expires;
-        let caller = Arc::new(self.caller(&claims)?);
-        let entry = Verified { caller: Arc::clone(&caller), expires, generation };
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(text), entry);
-        Ok(caller)
+        Ok((self.rules.check(&payload, now)?, generation))
     }
 
     fn generation(&self) -> u64 {
@@ -150,6 +155,13 @@ impl Tokens {
             scopes: Scopes(scopes.collect()),
             subject: claims.subject.as_deref().map(Into::into),
             grants: grants::read(claims.all.get(&self.grants_claim))?,
+            token: Some(Arc::new(TokenFacts {
+                expires: claims.expires,
+                issued: claims.all.get("iat").and_then(seconds),
+                id: claims.all.get("jti").and_then(|id| id.as_str()).map(Into::into),
+                scopes: claims.scopes.iter().map(|scope| scope.as_str().into()).collect(),
+                signal: grants::read_signal(claims.all.get(&self.grants_claim)),
+            })),
         })
     }
 }
@@ -158,6 +170,11 @@ impl From<TokenError> for TokenRefusal {
     fn from(error: TokenError) -> Self {
         Self::Wrong(error)
     }
+}
+
+/// Perhaps with a fraction.
+fn seconds(value: &serde_json::Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64().map(|seconds| seconds as u64))
 }
 
 fn hash(text: &str) -> [u8; 32] {

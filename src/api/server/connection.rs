@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use axum::http::StatusCode;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -102,14 +103,18 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, fr
         let (front, link, pace) = (front.clone(), Arc::clone(&link), answering.clone());
         async move {
             let answer = front.answer(request, &link).await;
-            pace.idle();
+            match &answer {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => pace.upgraded(),
+                Ok(_) | Err(_) => pace.idle(),
+            }
             answer
         }
     });
     let connection = http1::Builder::new()
         .max_buf_size(HEADER_BYTES_MAX)
         .pipeline_flush(true)
-        .serve_connection(TokioIo::new(Paced::new(stream, pace)), service);
+        .serve_connection(TokioIo::new(Paced::new(stream, pace)), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = timeout(CONNECTION_TIME_MAX, connection.as_mut()).await;
     let result = match ended {

@@ -214,7 +214,8 @@ const fn is_private(group: RouteGroup) -> bool {
         | RouteGroup::Allocations
         | RouteGroup::Nodes
         | RouteGroup::Usage
-        | RouteGroup::Calls => true,
+        | RouteGroup::Calls
+        | RouteGroup::Signaling => true,
         RouteGroup::Health | RouteGroup::Metrics | RouteGroup::Other => false,
     }
 }

@@ -69,6 +69,7 @@ pub fn serve(listener: TcpListener, service: Service) -> io::Result<HttpServer> 
             front: front.clone(),
             free: Arc::clone(&free),
             stopped: stopped.clone(),
+            beside: (number == 0).then(|| service.clone()),
         };
         let name = if number == 0 { "iceway-http".to_owned() } else { format!("iceway-http-{number}") };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -85,11 +86,16 @@ struct Acceptor {
     /// Places for connections, of all threads together.
     free: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
+    /// What one of the threads runs beside.
+    beside: Option<Service>,
 }
 
 impl Acceptor {
     async fn run(mut self) {
         let mut stopped = self.stopped.clone();
+        if let Some(service) = self.beside.take() {
+            tokio::spawn(service.run_signaling());
+        }
         tokio::select! {
             result = self.accept() => {
                 if let Err(error) = result {

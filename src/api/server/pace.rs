@@ -45,6 +45,8 @@ enum Phase {
     Headers = 1,
     /// It is answered.
     Busy = 2,
+    /// It is no connection for requests any more, and whoever has it now looks after it.
+    Upgraded = 3,
 }
 
 /// How far a connection has come, known to both who reads it and who answers.
@@ -74,6 +76,11 @@ impl Pace {
         self.begin(Phase::Idle);
     }
 
+    /// Another protocol is spoken from now on.
+    pub(super) fn upgraded(&self) {
+        self.begin(Phase::Upgraded);
+    }
+
     fn begin(&self, phase: Phase) {
         let millis = u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(u64::MAX >> 2);
         self.0.since.store(millis << 2 | phase as u64, Ordering::Relaxed);
@@ -83,7 +90,8 @@ impl Pace {
         match self.0.since.load(Ordering::Relaxed) & 3 {
             0 => Phase::Idle,
             1 => Phase::Headers,
-            _ => Phase::Busy,
+            2 => Phase::Busy,
+            _ => Phase::Upgraded,
         }
     }
 
@@ -94,7 +102,7 @@ impl Pace {
             + match self.phase() {
                 Phase::Idle => self.0.times.idle,
                 Phase::Headers => self.0.times.headers,
-                Phase::Busy => self.0.times.busy,
+                Phase::Busy | Phase::Upgraded => self.0.times.busy,
             }
     }
 }
@@ -104,17 +112,22 @@ impl Pace {
 pub(super) struct Paced<S> {
     stream: S,
     pace: Pace,
-    timer: Pin<Box<Sleep>>,
+    /// None once another protocol is spoken.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Paced<S> {
     pub(super) fn new(stream: S, pace: Pace) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now() + pace.0.times.headers));
+        let timer = Some(Box::pin(sleep_until(Instant::now() + pace.0.times.headers)));
         Self { stream, pace, timer }
     }
 
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        while self.timer.as_mut().poll(context).is_ready() {
+        if self.pace.phase() == Phase::Upgraded {
+            self.timer = None;
+        }
+        let Some(timer) = &mut self.timer else { return Ok(()) };
+        while timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
             let deadline = self.pace.deadline();
             if deadline <= now {
@@ -125,7 +138,7 @@ impl<S> Paced<S> {
             }
             // While it waits for headers, it has to wake early enough for them.
             let next = self.pace.deadline().min(now + self.pace.0.times.headers);
-            self.timer.as_mut().reset(next);
+            timer.as_mut().reset(next);
         }
         Ok(())
     }
@@ -217,6 +230,16 @@ mod tests {
         let headers = waits_for(b"GET").await;
         assert!((TIMES.headers..TIMES.idle).contains(&headers), "{headers:?}");
         assert!(waits_for(b"").await >= TIMES.idle);
+    }
+
+    #[tokio::test]
+    async fn another_protocol_has_all_the_time_it_wants() {
+        let pace = Pace::new(TIMES);
+        let (_client, server) = duplex(64);
+        let mut paced = Paced::new(server, pace.clone());
+        pace.upgraded();
+        assert!(timeout(3 * TIMES.idle, paced.read(&mut [0; 64])).await.is_err());
+        assert!(paced.timer.is_none());
     }
 
     #[tokio::test]

@@ -142,7 +142,8 @@ pub(super) async fn page_of(
         other @ (cluster::Answer::Cut(_)
         | cluster::Answer::Closed(_)
         | cluster::Answer::Draining(_)
-        | cluster::Answer::SecretsInUse(_)) => {
+        | cluster::Answer::SecretsInUse(_)
+        | cluster::Answer::Ended(_)) => {
             let _problem = misunderstood(node, &other);
             Err(RequestError::Silent(node.to_owned()))
         }

@@ -41,7 +41,7 @@ pub(crate) struct ApiKeyRequest {
     )]
     name: String,
     /// What it may be used for.
-    #[schema(min_items = 1, max_items = 4)]
+    #[schema(min_items = 1, max_items = 5)]
     scopes: Vec<Scope>,
     /// Where it may be used from; everywhere unless given.
     #[schema(value_type = Option<Vec<String>>, max_items = 64, example = json!(["10.0.0.0/8"]))]
@@ -172,7 +172,7 @@ impl ApiKeyRequest {
         if self.scopes.is_empty() || self.scopes.len() > Scope::ALL.len() {
             return invalid(
                 "/scopes",
-                "names at least one of issue, revoke, read and admin, each once".to_owned(),
+                "names at least one of issue, revoke, read, signal and admin, each once".to_owned(),
             );
         }
         let mut scopes = self.scopes.clone();

@@ -11,4 +11,5 @@ pub(crate) mod issue;
 pub(crate) mod nodes;
 pub(crate) mod revocations;
 pub(crate) mod secrets;
+pub(crate) mod signal;
 pub(crate) mod usage;

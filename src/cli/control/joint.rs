@@ -1,6 +1,6 @@
 //! What this node does about what it is asked by the API and by other nodes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -10,6 +10,7 @@ use super::{
     load::{Capacity, LoadMeter},
 };
 use crate::{
+    api::Service,
     cli::now_unix,
     cluster::{
         AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, Handler, NodeLoad, NodeState,
@@ -30,6 +31,8 @@ pub(super) struct Joint {
     capacity: ArcSwap<Capacity>,
     meter: LoadMeter,
     given: Mutex<Given>,
+    /// Once there is an API.
+    service: OnceLock<Service>,
 }
 
 /// What the relay was given last.
@@ -59,7 +62,13 @@ impl Joint {
             capacity: ArcSwap::from_pointee(capacity),
             meter: LoadMeter::new(),
             given: Mutex::new(given),
+            service: OnceLock::new(),
         }
+    }
+
+    /// From now on the sessions of this node can be ended. Once.
+    pub(super) fn connect(&self, service: &Service) {
+        let _is_first = self.service.set(service.clone());
     }
 
     pub(super) fn set_capacity(&self, capacity: Capacity) {
@@ -165,6 +174,16 @@ impl Handler for Joint {
                 Ask::Allocations(query) => Answer::Allocations(self.page(query).await),
                 Ask::Close { allocation } => Answer::Closed(self.close(&allocation).await),
                 Ask::Drain => Answer::Draining(self.drain().await),
+                Ask::EndSessions(which) => Answer::Ended(match self.service.get() {
+                    Some(service) => service.end_sessions(which).await,
+                    None => 0,
+                }),
+                Ask::ForgetDecisions(user) => {
+                    if let Some(service) = self.service.get() {
+                        service.forget_decisions(user.as_deref());
+                    }
+                    Answer::Ended(0)
+                }
                 Ask::SecretsInUse => {
                     let in_use = self.node.key_ids_in_use().await;
                     Answer::SecretsInUse(

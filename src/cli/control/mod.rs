@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::{joint::Joint, load::Capacity, quotas::RelayQuotas, thread::Begun};
 use super::{exit::Failure, has_redis};
 use crate::{
+    api::Service,
     cluster::{Cluster, OpenError, Settings},
     config::Config,
     credentials::{Directory, Revocations},
@@ -113,6 +114,13 @@ impl Control {
         drop(begin.send(begun));
         let _served = is_serving.recv();
         self.joint = Some(joint);
+    }
+
+    /// From now on other nodes can have sessions of this one end.
+    pub(super) fn connect(&self, service: &Service) {
+        if let Some(joint) = &self.joint {
+            joint.connect(service);
+        }
     }
 
     /// Takes over what can change while the process runs, and hands the relay its users and secrets with the rest.

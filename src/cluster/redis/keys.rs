@@ -74,6 +74,7 @@ pub(super) const fn table(table: Table) -> &'static str {
         Table::Secrets => "secrets",
         Table::ApiKeys => "api-keys",
         Table::Revocations => "revocations",
+        Table::SessionRevocations => "session-revocations",
     }
 }
 

@@ -290,5 +290,6 @@ const fn name(table: Table) -> &'static str {
         Table::Secrets => "secrets",
         Table::ApiKeys => "api_keys",
         Table::Revocations => "revocations",
+        Table::SessionRevocations => "session_revocations",
     }
 }

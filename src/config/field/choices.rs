@@ -1,7 +1,7 @@
 //! Fields that take one of a few words.
 
 use super::{
-    super::types::{LogFormat, LogLevel, PageEnabled, RequireHttps},
+    super::types::{LogFormat, LogLevel, PageEnabled, RequireHttps, SignalDefault},
     Field, Raw, Rule,
 };
 use crate::turn::Expiry;
@@ -55,3 +55,6 @@ choice_field!(RequireHttps, "auto|always|never",
     "auto" => RequireHttps::Auto, "always" => RequireHttps::Always, "never" => RequireHttps::Never);
 choice_field!(PageEnabled, "auto|on|off",
     "auto" => PageEnabled::Auto, "on" => PageEnabled::On, "off" => PageEnabled::Off);
+choice_field!(SignalDefault, "auto|deny|webhook|any",
+    "auto" => SignalDefault::Auto, "deny" => SignalDefault::Deny, "webhook" => SignalDefault::Webhook,
+    "any" => SignalDefault::Any);

@@ -5,6 +5,7 @@ mod choices;
 mod classes;
 mod lists;
 mod scalars;
+mod signal;
 mod webhooks;
 
 use std::time::Duration;

@@ -91,7 +91,7 @@ pub(super) const KEYS: &[Key] = &[
         path: "jwt.scopes",
         rule: ANY,
         brief: "What the scopes of tokens stand for",
-        about: "Each is THEIRS=OURS with one of issue, revoke, read and admin, such as \"SCOPE_turn=issue\". Read from the \
+        about: "Each is THEIRS=OURS with one of issue, revoke, read, signal and admin, such as \"SCOPE_turn=issue\". Read from the \
                 claims scope and scp.",
         secret: false,
         reloads: true,

@@ -12,6 +12,7 @@ mod page;
 mod redis;
 mod relay;
 mod service;
+mod signal;
 mod store;
 mod webhooks;
 
@@ -86,7 +87,7 @@ impl Key {
 /// Every key, in the order of the file.
 pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
     let clients = listen::KEYS.iter().chain(relay::KEYS).chain(auth::KEYS);
-    let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS).chain(page::KEYS);
+    let callers = http::KEYS.iter().chain(api::KEYS).chain(jwt::KEYS).chain(page::KEYS).chain(signal::KEYS);
     clients
         .chain(node::KEYS)
         .chain(credentials::KEYS)
@@ -126,6 +127,7 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ("api", "Who may call the API, and how often."),
     ("jwt", "Tokens of an OAuth 2 or OpenID Connect issuer (RFC 7519) that callers may bring."),
     ("page", "The built-in page that browsers get at /."),
+    ("signal", "The signaling relay: GET /v1/signal, a WebSocket on which clients find each other."),
     (
         "redis",
         "The Redis that several nodes share, to work as one. Needs redis.url and redis.cluster_key_file; without them this node is alone.",

@@ -86,7 +86,7 @@ pub struct ScopeRule {
 }
 
 /// What callers may be allowed to do.
-pub const SCOPE_WORDS: [&str; 4] = ["issue", "revoke", "read", "admin"];
+pub const SCOPE_WORDS: [&str; 5] = ["issue", "revoke", "read", "signal", "admin"];
 
 /// Tokens that callers may bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
