@@ -51,7 +51,7 @@ impl Server {
                     self.note(now, session, Note::Text(text.clone()));
                     left.push_back(connection);
                 }
-                Some(Stage::New(_) | Stage::Waiting | Stage::Delayed(..)) => {
+                Some(Stage::New(_) | Stage::Waiting | Stage::Delayed(_)) => {
                     self.close(now, connection, CloseCode::Draining);
                 }
                 Some(Stage::Closing(..)) | None => {}

@@ -17,7 +17,7 @@ use super::{
         queue::{Answer, Note, Queue},
         replies::Replies,
     },
-    sockets::{Asked, Stage},
+    sockets::{Asked, Delay, Stage},
 };
 
 /// A `hello`, while somebody says whose it is.
@@ -118,7 +118,7 @@ impl Server {
         let Some(socket) = self.sockets.get_mut(connection) else { return Next::More };
         let known = match &mut socket.stage {
             Stage::New(identity) => identity.take(),
-            Stage::Waiting | Stage::Attached(_) | Stage::Closing(..) | Stage::Delayed(..) => None,
+            Stage::Waiting | Stage::Attached(_) | Stage::Closing(..) | Stage::Delayed(_) => None,
         };
         if socket.asked.is_some() {
             return Next::More;
@@ -157,7 +157,7 @@ impl Server {
         let refusal = Refusal::from(&denial);
         let text = error_text(greeting.id.as_deref(), &refusal);
         if let Some(at) = self.failure_delay(now, connection, code) {
-            self.sockets.set_stage(connection, Stage::Delayed(at, code, text));
+            self.sockets.set_stage(connection, Stage::Delayed(Box::new(Delay { until: at, code, text })));
             self.timer(at, super::timers::Timer::Connection(connection));
         } else {
             self.close_after(now, connection, code, Some(text));

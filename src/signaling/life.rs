@@ -85,7 +85,7 @@ impl Server {
         let session = match socket.stage {
             Stage::Closing(..) => return,
             Stage::Attached(session) => Some(session),
-            Stage::New(_) | Stage::Waiting | Stage::Delayed(..) => None,
+            Stage::New(_) | Stage::Waiting | Stage::Delayed(_) => None,
         };
         self.counters.closed(code);
         let mut texts = Vec::new();
@@ -97,7 +97,7 @@ impl Server {
             }
         }
         texts.extend(last);
-        self.sockets.set_stage(connection, Stage::Closing(code, texts));
+        self.sockets.set_stage(connection, Stage::Closing(code, Box::new(texts)));
         self.wake_again(connection);
         let Some(session) = session else { return };
         match code.ends_session() {
@@ -237,12 +237,12 @@ impl Server {
             }
             Stage::New(_) | Stage::Waiting => now.monotonic.after(options.hello_timeout),
             Stage::Closing(..) => return,
-            Stage::Delayed(at, code, text) if *at <= now.monotonic => {
-                let (code, text) = (*code, std::mem::take(text));
+            Stage::Delayed(delay) if delay.until <= now.monotonic => {
+                let (code, text) = (delay.code, std::mem::take(&mut delay.text));
                 return self.close_after(now, connection, code, Some(text));
             }
-            Stage::Delayed(at, ..) => *at,
-            Stage::Attached(_) => {
+            Stage::Delayed(delay) => delay.until,
+            Stage::Attached(session) => {
                 if socket.pinged.is_some_and(|pinged| socket.heard >= pinged) {
                     socket.pinged = None;
                 }
@@ -259,6 +259,9 @@ impl Server {
                             socket.pinged = Some(now.monotonic);
                             socket.is_ping_due = true;
                             let end = now.monotonic.after(options.heartbeat_timeout);
+                            if let Some(session) = self.sessions.get_mut(*session) {
+                                session.queue.shrink();
+                            }
                             self.wake(connection);
                             end
                         }

@@ -102,7 +102,7 @@ impl Server {
         session.queue.detach();
         self.forget_asked(connection);
         self.counters.closed(CloseCode::Moved);
-        self.sockets.set_stage(connection, Stage::Closing(CloseCode::Moved, Vec::new()));
+        self.sockets.set_stage(connection, Stage::Closing(CloseCode::Moved, Box::default()));
         self.wake_again(connection);
     }
 }

@@ -131,7 +131,10 @@ impl Object {
 /// A JSON string.
 pub(super) fn push_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    for byte in text.bytes() {
+    let plain = text.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(text.len());
+    let (plain, rest) = text.as_bytes().split_at(plain);
+    out.extend_from_slice(plain);
+    for &byte in rest {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             0..0x20 => {

@@ -245,7 +245,7 @@ impl Server {
     pub(super) fn refuse(&mut self, now: Now, connection: ConnectionId, from: &Requester, refusal: &Refusal) {
         let session = match self.sockets.get(connection).map(|socket| &socket.stage) {
             Some(Stage::Attached(session)) => *session,
-            Some(Stage::New(_) | Stage::Waiting | Stage::Closing(..) | Stage::Delayed(..)) | None => return,
+            Some(Stage::New(_) | Stage::Waiting | Stage::Closing(..) | Stage::Delayed(_)) | None => return,
         };
         let rate = Rate::per_minute(self.setup.options.limits.errors_per_minute);
         let Some(known) = self.sessions.get_mut(session) else { return };

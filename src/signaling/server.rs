@@ -136,7 +136,7 @@ impl Server {
                 self.set_sender(now, None);
                 next
             }
-            Stage::Waiting | Stage::Closing(..) | Stage::Delayed(..) => Next::More,
+            Stage::Waiting | Stage::Closing(..) | Stage::Delayed(_) => Next::More,
         }
     }
 
@@ -208,7 +208,7 @@ impl Server {
                     frames.push(text);
                 }
             }
-            Stage::New(_) | Stage::Waiting | Stage::Delayed(..) => {}
+            Stage::New(_) | Stage::Waiting | Stage::Delayed(_) => {}
         }
         if std::mem::take(&mut socket.is_ping_due) { Written::Ping } else { Written::Open }
     }
@@ -218,7 +218,7 @@ impl Server {
     pub fn closing(&self, connection: ConnectionId) -> Option<CloseCode> {
         match self.sockets.get(connection)?.stage {
             Stage::Closing(code, _) => Some(code),
-            Stage::New(_) | Stage::Waiting | Stage::Attached(_) | Stage::Delayed(..) => None,
+            Stage::New(_) | Stage::Waiting | Stage::Attached(_) | Stage::Delayed(_) => None,
         }
     }
 

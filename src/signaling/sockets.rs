@@ -46,9 +46,17 @@ pub(super) enum Stage {
     /// Its session.
     Attached(SessionId),
     /// To be closed with this code, after these frames.
-    Closing(CloseCode, Vec<String>),
-    /// To be closed at that time: a hello that failed once too often.
-    Delayed(Instant, CloseCode, String),
+    Closing(CloseCode, Box<Vec<String>>),
+    /// To be closed later: a hello that failed once too often.
+    Delayed(Box<Delay>),
+}
+
+/// An answer that is held back.
+#[derive(Debug)]
+pub(super) struct Delay {
+    pub(super) until: Instant,
+    pub(super) code: CloseCode,
+    pub(super) text: String,
 }
 
 /// What a frame waits for.

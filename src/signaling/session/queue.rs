@@ -82,9 +82,6 @@ pub(in crate::signaling) struct Room {
     pub(in crate::signaling) bytes: usize,
 }
 
-/// The rings of clients that had much are made small again.
-const IDLE_CAPACITY: usize = 16;
-
 impl Queue {
     pub(in crate::signaling) const fn seq(&self) -> u64 {
         self.seq
@@ -156,9 +153,6 @@ impl Queue {
                 arrived(receipt);
             }
         }
-        if self.ring.is_empty() && self.ring.capacity() > IDLE_CAPACITY {
-            self.ring = VecDeque::new();
-        }
     }
 
     /// A new socket, whose client has seen all up to `seq`: how many frames come again, or `None` if not all can.
@@ -196,8 +190,10 @@ impl Queue {
         self.notes.push_front((self.sent, note));
     }
 
-    pub(in crate::signaling) fn has_unsent(&self) -> bool {
-        self.sent < self.seq || !self.notes.is_empty()
+    /// Gives back what nothing is in.
+    pub(in crate::signaling) fn shrink(&mut self) {
+        self.ring.shrink_to_fit();
+        self.notes.shrink_to_fit();
     }
 
     /// Takes the next one to write.

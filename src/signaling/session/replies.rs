@@ -84,6 +84,10 @@ impl Replies {
 
     fn find(&self, id: &str) -> Option<usize> {
         let wanted = hash(id);
+        // Nearly all are new, and this looks at many at once.
+        if !self.hashes.contains(&wanted) {
+            return None;
+        }
         let is_it = |(index, hash): &(usize, &u32)| {
             **hash == wanted && self.entries.get(*index).is_some_and(|(known, _)| &**known == id)
         };
