@@ -44,8 +44,9 @@ pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
 pub use outbox::{
-    CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventNews, EventPeers,
-    KeptEvent, OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView, SignalEvent,
+    CallHistory, CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventNews,
+    EventPeers, KeptEvent, OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView,
+    SignalEvent,
 };
 use outbox::{OutboxBounds, PARTITIONS, STEPS_MAX, put_step};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};

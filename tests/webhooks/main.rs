@@ -4,6 +4,7 @@
 
 mod alone;
 mod node;
+mod process;
 mod receiver;
 mod redis;
 #[path = "../support_redis/mod.rs"]

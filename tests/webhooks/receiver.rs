@@ -139,6 +139,12 @@ impl Receiver {
         self.taken()
     }
 
+    /// Waits until such an event was taken.
+    pub(crate) fn wait_for(&self, is_it: impl Fn(&Value) -> bool) -> Value {
+        self.wait(|receiver| receiver.taken().iter().any(|seen| is_it(&seen.body)));
+        self.taken().into_iter().map(|seen| seen.body).find(is_it).unwrap()
+    }
+
     /// Waits until so many requests came, however they were answered.
     pub(crate) fn wait_seen(&self, count: usize) {
         self.wait(|receiver| receiver.seen().len() >= count);

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// One value for whom: a user, a session, a room, or the media server of a room.
 #[derive(Deserialize, JsonSchema)]
@@ -197,12 +197,44 @@ part! {
 }
 
 part! {
+    /// A call that a session takes part in.
+    SnapshotCall {
+        /// Which.
+        call: String,
+        /// `ringing` or `active`.
+        state: String,
+        /// `outgoing` or `incoming`.
+        direction: String,
+        /// `audio`, `video`, …
+        media: Vec<String>,
+        /// When it was offered: milliseconds since the Unix epoch.
+        created_at: u64,
+        /// The session on this side.
+        session: Option<String>,
+        /// The other side.
+        peer: CallSide,
+        /// The room that was called.
+        room: Option<String>,
+    }
+}
+
+part! {
+    /// A side of a call.
+    CallSide {
+        /// The user.
+        user: Option<String>,
+        /// The session, once there is one.
+        session: Option<String>,
+    }
+}
+
+part! {
     /// All that a session that could not be resumed has to know.
     Snapshot {
         /// Rooms it is in.
         rooms: Vec<RoomState>,
         /// Calls it takes part in.
-        calls: Vec<Map<String, Value>>,
+        calls: Vec<SnapshotCall>,
         /// Users it watches.
         presence: Vec<PresenceState>,
     }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::{
     kind::FrameKind,
     parts::{
-        CarriedFor, Heartbeat, IceServer, Member, Place, PresenceState, RoomState, SessionLimits, Snapshot,
+        CallSide, CarriedFor, Heartbeat, IceServer, Member, Place, PresenceState, RoomState, SessionLimits,
+        Snapshot,
     },
 };
 
@@ -102,7 +103,7 @@ server_frames! {
         /// Of a `call-rejoin`: whether this side gives way when descriptions cross.
         polite: Option<bool>,
         /// Of a `call-rejoin`: the session on the other side.
-        peer: Option<Value>,
+        peer: Option<CallSide>,
     }
 
     /// A request was not done, or a frame could not be read.
@@ -263,7 +264,7 @@ server_frames! {
         /// The call.
         call: String,
         /// Which device.
-        from: Option<Place>,
+        from: Place,
     }
 
     /// The callee has answered.
@@ -277,6 +278,8 @@ server_frames! {
         call: String,
         /// Which device.
         from: Place,
+        /// Whether this side gives way when descriptions cross.
+        polite: bool,
         /// The description.
         data: Value,
     }
@@ -291,9 +294,12 @@ server_frames! {
         /// The call.
         call: String,
         /// Which device.
-        from: Option<Place>,
+        from: Place,
         /// `busy`, `declined`, …
-        reason: Option<String>,
+        reason: String,
+        /// `user`: no device answers; `device`: only this one does not.
+        #[schemars(regex(pattern = "^(user|device)$"))]
+        scope: String,
     }
 
     /// The call does not concern this device any longer.
@@ -321,9 +327,9 @@ server_frames! {
         /// The call.
         call: String,
         /// Which device.
-        from: Option<Place>,
+        from: Place,
         /// `user`, `ice-failed`, `lost`, …
-        reason: Option<String>,
+        reason: String,
     }
 
     /// Candidates of the other side.
@@ -340,7 +346,7 @@ server_frames! {
         /// As the browser made them.
         candidates: Vec<Value>,
         /// Whether there are no more.
-        end: Option<bool>,
+        end: bool,
     }
 
     /// A description of the other side within a running call.
@@ -355,7 +361,9 @@ server_frames! {
         /// Who sent it.
         from: Place,
         /// Whether it restarts ICE.
-        restart: Option<bool>,
+        restart: bool,
+        /// Whether this side gives way when descriptions cross.
+        polite: bool,
         /// The description.
         data: Value,
     }
@@ -384,7 +392,7 @@ server_frames! {
         #[serde(rename = "as")]
         carried_for: Option<CarriedFor>,
         /// Who says so.
-        from: Option<Place>,
+        from: Place,
         /// The call that is moved.
         call: Option<String>,
         /// The room there.

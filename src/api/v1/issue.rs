@@ -146,6 +146,7 @@ impl Service {
             turn.sort_by_key(|uri| Uri::read(uri).is_some_and(|uri| uri.is_of_other_family(client)));
         }
         self.count_issued(order.dialect);
+        self.tell_issued(order.user, order.label, &credential);
         let nodes = chosen.iter().map(|node| (node.id.clone(), node.region.clone())).collect();
         Ok(Issued { credential, nodes, stun, turn })
     }

@@ -181,6 +181,7 @@ impl Service {
         let revocation = target.check(self.random(), separator, now, so_far, ttl_max)?;
         let revoked = self.cluster.revoke(revocation.clone()).await.map_err(|error| kept(&error))?;
         tracing::info!(revocation = &*revocation.id, cut = revoked.cut, "Credentials were revoked.");
+        self.tell_revoked(&revocation);
         Ok((revocation, revoked))
     }
 }

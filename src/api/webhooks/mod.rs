@@ -6,6 +6,7 @@ mod counters;
 mod dispatch;
 mod lanes;
 mod post;
+mod turn;
 
 use std::{io, sync::Arc, thread::JoinHandle};
 

@@ -15,7 +15,7 @@ use tokio::{
 use super::{Channels, THREAD, joint::Joint, look_ups, quotas::RelayQuotas, usage::Book};
 use crate::{
     cli::exit::Failure,
-    cluster::{Cluster, Settings, StoreError},
+    cluster::{Cluster, Settings, SignalEvent, StoreError},
     config::Config,
     runtime::{Ended, NodeHandle},
 };
@@ -27,6 +27,9 @@ const RECONCILE_PERIOD: Duration = Duration::from_secs(1);
 const UNSETTLED_MAX: u32 = 16_384;
 /// How long to wait when even waiting finds no place.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
+
+/// The event of an allocation that ended.
+const CLOSED: &str = "turn.allocation.closed";
 
 /// What the thread needs once the relay runs.
 pub(super) struct Begun {
@@ -103,7 +106,14 @@ async fn book(cluster: &Cluster, mut ended: mpsc::Receiver<Ended>) {
     let book = Book::new(cluster.id().to_owned(), incarnation);
     let mut unsettled = 0;
     while let Some(ended) = ended.recv().await {
-        cluster.record_usage(book.record(ended));
+        let record = book.record(ended);
+        if cluster.is_told(CLOSED) {
+            let event =
+                SignalEvent { allocation: Some(Box::new(record.clone())), ..cluster.own_event(CLOSED) };
+            // Nobody waits until it is kept.
+            tokio::spawn(cluster.record_events(vec![event]));
+        }
+        cluster.record_usage(record);
         unsettled += 1;
         if unsettled == UNSETTLED_MAX {
             settle(cluster).await;

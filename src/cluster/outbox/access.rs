@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
-use super::{CallPage, CallStepView, CallView, EventFigures, EventNews, PendingEvent, Place, SignalEvent};
+use super::{CallHistory, CallPage, EventFigures, EventNews, PendingEvent, Place, SignalEvent};
 use crate::{
     cluster::{Cluster, RequestError, StoreError},
     signaling,
@@ -166,7 +166,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`OutboxError`].
-    pub async fn call(&self, id: &str) -> Result<Option<(CallView, Vec<CallStepView>)>, OutboxError> {
+    pub async fn call(&self, id: &str) -> Result<Option<CallHistory>, OutboxError> {
         if let Some(peers) = self.inner.peers.events() {
             return Ok(peers.call(id.to_owned()).await?);
         }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use super::{
-    CallPage, CallStepView, CallView, OutboxBounds, PendingEvent,
+    CallHistory, CallPage, OutboxBounds, PendingEvent,
     kept::{KeptEvent, Place},
     memory::Memory,
 };
@@ -121,7 +121,7 @@ impl Local<'_> {
     }
 
     /// A call with its steps.
-    pub(super) async fn call(&self, id: &str) -> Result<Option<(CallView, Vec<CallStepView>)>, StoreError> {
+    pub(super) async fn call(&self, id: &str) -> Result<Option<CallHistory>, StoreError> {
         match self {
             Self::Memory(memory) => Ok(lock(memory).call(id)),
             Self::File(store) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    CallPage, CallStepView, CallView, OutboxBounds,
+    CallHistory, CallPage, CallStepView, CallView, OutboxBounds,
     kept::{KeptEvent, STEPS_MAX},
 };
 
@@ -97,7 +97,7 @@ impl Memory {
         CallPage { has_more: found.next().is_some(), calls }
     }
 
-    pub(super) fn call(&self, id: &str) -> Option<(CallView, Vec<CallStepView>)> {
+    pub(super) fn call(&self, id: &str) -> Option<CallHistory> {
         self.calls.get(id).map(|known| (known.call.clone(), known.steps.clone()))
     }
 

@@ -82,6 +82,9 @@ pub struct CallPage {
     pub has_more: bool,
 }
 
+/// A call with its steps.
+pub type CallHistory = (CallView, Vec<CallStepView>);
+
 /// The events of one node.
 pub(super) struct Outbox {
     pub(super) bounds: OutboxBounds,

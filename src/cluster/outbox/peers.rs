@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::{CallPage, CallStepView, CallView, EventNews, KeptEvent, PendingEvent, Place};
+use super::{CallHistory, CallPage, EventNews, KeptEvent, PendingEvent, Place};
 use crate::cluster::RequestError;
 
 /// Where nodes keep events together, so that another one delivers what a dead one told.
@@ -44,7 +44,7 @@ pub trait EventPeers: Send + Sync + 'static {
     fn calls(&self, since: u64, limit: usize) -> BoxFuture<'_, Result<CallPage, RequestError>>;
 
     /// A call with its steps.
-    fn call(&self, id: String) -> BoxFuture<'_, Result<Option<(CallView, Vec<CallStepView>)>, RequestError>>;
+    fn call(&self, id: String) -> BoxFuture<'_, Result<Option<CallHistory>, RequestError>>;
 
     /// How many events and calls had to go for newer ones.
     fn dropped(&self) -> u64;

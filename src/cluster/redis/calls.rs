@@ -9,7 +9,7 @@ use super::{
     shared::Shared,
 };
 use crate::cluster::{
-    CallPage, CallStepView, CallView, KeptEvent, OutboxBounds, RequestError, STEPS_MAX, put_step,
+    CallHistory, CallPage, CallView, KeptEvent, OutboxBounds, RequestError, STEPS_MAX, put_step,
 };
 
 /// The purpose of the codes that stand for calls.
@@ -75,10 +75,7 @@ pub(super) async fn page(shared: &Shared, since: u64, limit: usize) -> Result<Ca
 }
 
 /// A call with its steps.
-pub(super) async fn one(
-    shared: &Shared,
-    id: &str,
-) -> Result<Option<(CallView, Vec<CallStepView>)>, RequestError> {
+pub(super) async fn one(shared: &Shared, id: &str) -> Result<Option<CallHistory>, RequestError> {
     let fault = |error: redis::RedisError| degraded(&error.to_string());
     // A key that was rotated away had another code for it.
     for code in shared.keys.codes(CODES, id) {

@@ -30,11 +30,13 @@ pub(super) async fn keep(events: Arc<Events>) {
     loop {
         let want = if *is_delivering.borrow_and_update() { wanted_of(&events) } else { 0 };
         let is_due = renewed.elapsed() >= RENEW || want != wanted;
-        if (want != 0 || wanted != 0) && is_due && events.shared.health.get() == Health::Connected {
-            if let Some(held) = hold(&events, want).await {
-                (renewed, wanted) = (Instant::now(), want);
-                set(&events, held);
-            }
+        if (want != 0 || wanted != 0)
+            && is_due
+            && events.shared.health.get() == Health::Connected
+            && let Some(held) = hold(&events, want).await
+        {
+            (renewed, wanted) = (Instant::now(), want);
+            set(&events, held);
         }
         if renewed.elapsed() > LET_GO {
             set(&events, 0);

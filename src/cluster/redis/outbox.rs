@@ -23,8 +23,8 @@ use super::{
     shared::Shared,
 };
 use crate::cluster::{
-    CallPage, CallStepView, CallView, EventNews, EventPeers, KeptEvent, OutboxBounds, PARTITIONS,
-    PendingEvent, Place, RequestError,
+    CallHistory, CallPage, EventNews, EventPeers, KeptEvent, OutboxBounds, PARTITIONS, PendingEvent, Place,
+    RequestError,
 };
 
 /// How long keeping a batch may take.
@@ -260,7 +260,7 @@ impl EventPeers for Events {
         calls::page(&self.shared, since, limit).boxed()
     }
 
-    fn call(&self, id: String) -> BoxFuture<'_, Result<Option<(CallView, Vec<CallStepView>)>, RequestError>> {
+    fn call(&self, id: String) -> BoxFuture<'_, Result<Option<CallHistory>, RequestError>> {
         async move { calls::one(&self.shared, &id).await }.boxed()
     }
 

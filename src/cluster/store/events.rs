@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{StoreError, book::Fault};
 use crate::cluster::{
-    CallPage, CallStepView, CallView, KeptEvent, OutboxBounds, clock::unix_millis, put_step,
+    CallHistory, CallPage, CallStepView, CallView, KeptEvent, OutboxBounds, clock::unix_millis, put_step,
 };
 
 /// Events to be delivered or handed on, by their place, which only goes up.
@@ -45,7 +45,7 @@ pub(in crate::cluster) enum EventCommand {
     /// Some calls after a place.
     Calls { since: u64, limit: usize, reply: Reply<CallPage> },
     /// One call.
-    Call { id: String, reply: Reply<Option<(CallView, Vec<CallStepView>)>> },
+    Call { id: String, reply: Reply<Option<CallHistory>> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -264,7 +264,7 @@ fn calls(read: &ReadTransaction, since: u64, limit: usize) -> Result<CallPage, F
     Ok(page)
 }
 
-fn call(read: &ReadTransaction, id: &str) -> Result<Option<(CallView, Vec<CallStepView>)>, Fault> {
+fn call(read: &ReadTransaction, id: &str) -> Result<Option<CallHistory>, Fault> {
     let known = read.open_table(CALLS)?.get(id)?.and_then(|known| read_call(known.value()));
     Ok(known.map(|known| (known.call, known.steps)))
 }
