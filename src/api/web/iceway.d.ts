@@ -232,7 +232,7 @@ export class Room extends Emitter<RoomEvents> {
 
 /** A refused request. */
 export class SignalError extends Error {
-  /** `forbidden`, `peer-offline`, `rate-limited`, …; here made: `closed`, `session-lost`. */
+  /** `forbidden`, `peer-offline`, `rate-limited`, …; made here: `closed`, `session-lost`, `unreachable`. */
   readonly code: string;
   /** Whether the same may succeed later. */
   readonly retryable: boolean;

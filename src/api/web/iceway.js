@@ -7,6 +7,8 @@ const ACK_MS = 2_000;
 const CANDIDATES_MS = 75;
 /** Requests without an answer; the server remembers as many answers. */
 const REQUESTS_MAX = 128;
+/** For frames of a call that the server could not take just now. */
+const TRIES_MAX = 4;
 /** Frames of a call that is not answered yet. */
 const EARLY_FRAMES_MAX = 128;
 /** From the attempt to connect to the welcome. */
@@ -140,8 +142,7 @@ export class Iceway extends Emitter {
   }
 
   async message(to, data, { receipt } = {}) {
-    const reply = this.request('message', { to, data, ...(receipt && { receipt: true }) });
-    const id = `c${this.#ids}`;
+    const { id, reply } = this.#ask('message', { to, data, ...(receipt && { receipt: true }) });
     if (receipt) {
       if (this.#receipts.size >= REQUESTS_MAX) this.#receipts.delete(this.#receipts.keys().next().value);
       this.#receipts.set(id, receipt);
@@ -172,23 +173,22 @@ export class Iceway extends Emitter {
 
   /** Is answered, or fails; a lost connection only delays that. */
   request(type, fields) {
-    if (this.closed) return Promise.reject(new SignalError({ code: 'closed', message: this.closed.reason }));
-    if (this.#requests.size >= REQUESTS_MAX) {
-      return Promise.reject(new SignalError({ code: 'limit-exceeded', message: 'too many unanswered requests', retryable: true }));
-    }
-    const id = `c${++this.#ids}`;
-    return new Promise((resolve, reject) => {
-      const request = { frame: { id, type, ...fields }, resolve, reject, isSent: false };
-      this.#requests.set(id, request);
-      if (this.#isWelcome) this.#sendRequest(request);
-    });
+    return this.#ask(type, fields).reply;
   }
 
   close() {
     if (this.closed) return;
-    for (const call of this.calls.values()) call.hangup();
+    // What rings here may ring elsewhere; it is not declined by closing a page.
+    for (const call of this.calls.values()) if (call.direction === 'outgoing' || call.state !== 'ringing') call.hangup();
     if (this.#isWelcome) this.#send({ type: 'bye' });
     this.#stop(1000, 'closed by this side');
+  }
+
+  on(event, listener) {
+    const off = super.on(event, listener);
+    // Somebody may have called before anybody listened.
+    if (event === 'incoming') queueMicrotask(() => { for (const call of this.calls.values()) call._announce(); });
+    return off;
   }
 
   get _rtc() {
@@ -214,6 +214,7 @@ export class Iceway extends Emitter {
       return;
     }
     if (run !== this.#run || this.closed) return;
+    this.#hello = undefined;
     const socket = this.#socket = new WebSocket(url, PROTOCOL);
     this.#expect(WELCOME_MS);
     socket.onopen = () => socket === this.#socket && this.#sayHello();
@@ -294,11 +295,13 @@ export class Iceway extends Emitter {
 
   #disconnected(code, reason) {
     const lived = this.#isWelcome;
+    const isUnreachable = this.#hello === undefined;
     this.#detach();
     const isStale = code === 4401 && !this.#token?.isFresh && typeof this.#options.token === 'function';
     if (code >= 4400 && !isStale) return this.#stop(code, reason);
     if (code >= 4200) this.#resume = this.#token = undefined;
     if (lived && Date.now() - this.#welcomedAt > STABLE_MS) this.#failures = 0;
+    if (isUnreachable) this.emit('error', new SignalError({ code: 'unreachable', message: `no connection to ${this.#url.host}`, retryable: true }));
     this.#retry();
   }
 
@@ -419,6 +422,23 @@ export class Iceway extends Emitter {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
+  #ask(type, fields) {
+    const id = `c${++this.#ids}`;
+    const frame = { id, type, ...fields };
+    const refuse = (code, message, retryable) => ({ id, reply: Promise.reject(new SignalError({ code, message, retryable })) });
+    if (this.closed) return refuse('closed', this.closed.reason);
+    if (this.#requests.size >= REQUESTS_MAX) return refuse('limit-exceeded', 'too many unanswered requests', true);
+    // The server closes for good what sends more than this; `ack` comes on top.
+    const bytes = new TextEncoder().encode(JSON.stringify(frame)).length + 32;
+    if (bytes > this.limits.maxFrame) return refuse('too-large', `a frame of ${bytes} bytes, at most ${this.limits.maxFrame} are taken`);
+    const reply = new Promise((resolve, reject) => {
+      const request = { frame, resolve, reject, isSent: false };
+      this.#requests.set(id, request);
+      if (this.#isWelcome) this.#sendRequest(request);
+    });
+    return { id, reply };
+  }
+
   #sendRequest(request) {
     request.isSent = true;
     this.#send({ ...request.frame });
@@ -446,7 +466,7 @@ export class Iceway extends Emitter {
   }
 
   #answered(frame) {
-    if (frame.re === this.#hello.id) {
+    if (frame.re === this.#hello?.id) {
       if (frame.type === 'welcome') return this.#welcome(frame);
       // The close code that follows says whether to go on.
       this.#pauseMs = (frame.retryAfter ?? 0) * 1_000;
@@ -490,7 +510,7 @@ export class Iceway extends Emitter {
     const call = new Call(this, { id: frame.call, frame });
     this.calls.set(call.id, call);
     // The lesser id wins: this one is about to be cancelled, unless the server has refused ours.
-    if (crossed) crossed.once('ended', () => call._announce());
+    if (crossed) call._hold(crossed);
     else call._announce();
   }
 
@@ -560,6 +580,8 @@ export class Call extends Emitter {
   #early = [];
   #candidates = [];
   #isLast = false;
+  #isAnnounced = false;
+  #isHeld = false;
   #peerState = 'back';
   #wasConnected = false;
   #lostAt = 0;
@@ -597,13 +619,14 @@ export class Call extends Emitter {
 
   async reject(reason = 'declined', scope = 'user') {
     if (this.ended) return;
+    if (this.direction === 'outgoing' || this.state !== 'ringing') return this.hangup(reason);
     this._end(reason, 'local');
     await this.#request('call-reject', { reason, scope }).catch(() => {});
   }
 
   async hangup(reason = 'user') {
     if (this.ended) return;
-    if (this.direction === 'incoming' && this.state === 'ringing') return this.reject();
+    if (this.direction === 'incoming' && this.state === 'ringing') return this.reject(reason === 'user' ? 'declined' : reason);
     const { relayed } = this;
     const wasNeverOffered = this.#client._unsend(this.id) || !this.connection;
     this._end(reason, 'local');
@@ -699,8 +722,18 @@ export class Call extends Emitter {
   }
 
   _announce() {
-    if (this.ended || this.connection) return;
-    if (this.#client.emit('incoming', this)) this.#request('call-ringing').catch(() => {});
+    if (this.ended || this.state !== 'ringing' || this.#isAnnounced || this.#isHeld) return;
+    this.#isAnnounced = this.#client.emit('incoming', this);
+    if (this.#isAnnounced) this.#request('call-ringing').catch(() => {});
+  }
+
+  /** Until what becomes of this side's own call is known. */
+  _hold(own) {
+    this.#isHeld = true;
+    own.once('ended', () => {
+      this.#isHeld = false;
+      this._announce();
+    });
   }
 
   _end(reason, by) {
@@ -727,12 +760,22 @@ export class Call extends Emitter {
     this.emit(state, ...values);
   }
 
-  #request(type, fields) {
-    return this.#client.request(type, { call: this.id, ...fields });
+  /** What the server could not take just now is said again, unless it is for the application to decide. */
+  async #request(type, fields, tries = 0) {
+    try {
+      return await this.#client.request(type, { call: this.id, ...fields });
+    } catch (error) {
+      const isOver = (this.ended && type !== 'call-hangup') || tries >= TRIES_MAX;
+      if (!error.retryable || error.code === 'session-lost' || type === 'call-offer' || isOver) throw error;
+      await new Promise((resolve) => setTimeout(resolve, (error.retryAfter ?? 1) * 1_000));
+      return this.#request(type, fields, tries + 1);
+    }
   }
 
   #report = (error) => {
-    if (!this.ended && error.code !== 'session-lost') this.emit('error', error);
+    if (this.ended || error.code === 'session-lost') return;
+    if (error.code === 'call-ended' || error.code === 'no-such-call') this._end(error.code, 'server');
+    else this.emit('error', error);
   };
 
   // --- Both called each other at once.

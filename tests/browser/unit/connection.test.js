@@ -341,6 +341,19 @@ test('unanswered requests are bounded', async () => {
   await assert.rejects(client.message({ user: 'u-2' }, 128), { code: 'limit-exceeded', retryable: true });
 });
 
+test('what is too large to be taken is not sent', async () => {
+  await open();
+  FakeSocket.last.welcome();
+  await assert.rejects(client.message({ user: 'u-2' }, 'ä'.repeat(33_000)), { code: 'too-large' });
+  assert.equal(FakeSocket.last.sentAll('message').length, 0);
+});
+
+test('a server that cannot be reached is told', async () => {
+  await open();
+  FakeSocket.last.end(1006);
+  assert.deepEqual(errors.map(({ code, message }) => [code, message]), [['unreachable', 'no connection to t.example']]);
+});
+
 test('close says goodbye and stays closed', async () => {
   await open();
   FakeSocket.last.welcome();

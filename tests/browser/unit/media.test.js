@@ -143,10 +143,45 @@ test('nobody rings on because this side has no camera', async () => {
   assert.deepEqual({ reason, scope }, { reason: 'media-failed', scope: 'device' });
 });
 
-test('a call that nobody listens for does not ring', async () => {
+test('a call that nobody listens for does not ring until somebody does', async () => {
   offer();
   await settle();
   assert.equal(FakeSocket.last.sentAll('call-ringing').length, 0);
+  let incoming = 0;
+  client.on('incoming', () => incoming++);
+  client.on('incoming', () => incoming++);
+  await settle();
+  assert.equal(FakeSocket.last.sentAll('call-ringing').length, 1);
+  assert.equal(incoming, 2);
+});
+
+test('closing a page declines nothing for the other devices', async () => {
+  client.on('incoming', () => {});
+  offer();
+  client.close();
+  assert.deepEqual(FakeSocket.last.sent.slice(-1).map(({ type }) => type), ['bye']);
+  assert.equal(FakeSocket.last.sentAll('call-reject').length, 0);
+});
+
+test('what the server could not take just now is said again', async () => {
+  await connected();
+  FakeConnection.last.onnegotiationneeded();
+  await settle();
+  const [first] = FakeSocket.last.sentAll('renegotiate');
+  FakeSocket.last.say({ re: first.id, type: 'error', code: 'rate-limited', retryable: true, retryAfter: 2 });
+  await pass(1_900);
+  assert.equal(FakeSocket.last.sentAll('renegotiate').length, 1);
+  await pass(200);
+  assert.deepEqual(FakeSocket.last.sentAll('renegotiate')[1].data, first.data);
+});
+
+test('a call that the server no longer knows is over', async () => {
+  const call = await connected();
+  FakeConnection.last.onnegotiationneeded();
+  await settle();
+  FakeSocket.last.say({ re: FakeSocket.last.sentLast('renegotiate').id, type: 'error', code: 'call-ended', retryable: false });
+  await settle();
+  assert.deepEqual(call.ended, { reason: 'call-ended', by: 'server' });
 });
 
 test('an offer without an end from the server ends by its own time', async () => {
