@@ -851,6 +851,7 @@ export class Call extends Emitter {
     } finally {
       this.#isSettingAnswer = false;
     }
+    for (const frame of this.#early.splice(0)) this._told(frame);
     if (!isOffer) return;
     await connection.setLocalDescription();
     this.#describe();
@@ -884,8 +885,8 @@ export class Call extends Emitter {
   // --- What the other side and the server say.
 
   _told(frame) {
-    const isDescribed = Boolean(this.connection?.remoteDescription);
-    if (!isDescribed && (frame.type === 'ice-candidate' || frame.type === 'renegotiate')) {
+    const needsDescription = frame.type === 'ice-candidate' || frame.data?.type === 'offer';
+    if (needsDescription && !this.connection?.remoteDescription) {
       if (this.#early.length < EARLY_FRAMES_MAX) this.#early.push(frame);
       return;
     }
@@ -926,14 +927,19 @@ export class Call extends Emitter {
   async _restore(entry) {
     if (!this.#isEstablished && entry?.state !== 'active') {
       if (this.direction === 'outgoing' && this.connection?.localDescription && !this.isGlare) {
-        this.#sendOffer().catch((error) => this._end(codeOf(error), 'server'));
+        this.#sendOffer().catch((error) => {
+          // Answered meanwhile, and the answer went to the lost session.
+          if (error.code === 'duplicate') return this._restore({ state: 'active' });
+          this._end(codeOf(error), 'server');
+        });
       }
       return;
     }
     if (!this.connection) return this._end('answered-elsewhere', 'server');
     try {
-      await this.#request('call-rejoin');
-      this.#isEstablished = true;
+      const { peer } = await this.#request('call-rejoin');
+      this.peer = { ...this.peer, ...peer };
+      if (!this.#isEstablished) this.#establish();
       this.#describeAgain();
       this.#mend(0, true);
     } catch (error) {

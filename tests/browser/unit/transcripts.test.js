@@ -58,7 +58,7 @@ async function play(step) {
 
 /** The next frame about a call; candidates and restarts take a moment. */
 async function next() {
-  for (let waited = 0; waited < 1_000; waited += 100) {
+  for (let waited = 0; waited < 2_000; waited += 100) {
     const at = FakeSocket.last.sent.findIndex(isCall);
     if (at >= 0) return FakeSocket.last.sent.splice(at, 1)[0];
     await pass(100);
