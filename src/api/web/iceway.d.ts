@@ -210,6 +210,7 @@ export class Call extends Emitter<CallEvents> {
 export interface Member {
   session: string;
   user: string;
+  device?: string;
   role: Role;
   state?: unknown;
 }
