@@ -9,6 +9,7 @@ mod hello;
 mod life;
 mod limits;
 mod messages;
+mod model;
 mod presence;
 mod resume;
 mod rooms;
