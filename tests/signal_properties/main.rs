@@ -1,7 +1,7 @@
 //! The signaling relay over generated and mangled input: texts as frames, frames in any order, bytes between nodes, tokens.
 //!
-//! Longer runs: `PROPTEST_CASES=100000 cargo test --release --test signal_properties`; a failure is kept in
-//! `tests/signal_properties/*.proptest-regressions` and tried first from then on.
+//! Longer runs: `PROPTEST_CASES=100000 cargo test --release --test signal_properties`. A failure is told as the smallest
+//! input that fails.
 
 #![allow(clippy::unwrap_used)]
 

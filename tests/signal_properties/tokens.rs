@@ -2,7 +2,10 @@
 
 use super::cases;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use iceway::credentials::jwt::{Algorithm, KeySet, Token};
+use iceway::credentials::{
+    jwt::{Algorithm, KeySet, Token},
+    webhook::{WebhookSecret, sign, verify},
+};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 const HEADERS: [&str; 6] = [
@@ -55,5 +58,24 @@ proptest! {
             }
         }
         drop(KeySet::parse(&text));
+    }
+
+    #[test]
+    fn a_changed_webhook_is_never_taken(
+        id in "[a-z0-9_]{1,20}", body in vec(any::<u8>(), 0..100), at in any::<Index>(), bit in 0..8_u8, junk in "\\PC{0,80}",
+        secret in "\\PC{0,80}",
+    ) {
+        let (secrets, now) = ([WebhookSecret::parse("a-secret-of-webhooks-for-tests").unwrap()], 1_790_000_000);
+        let good = sign(secrets[0].as_bytes(), &id, now, &body);
+        let all = format!("{junk} {good}");
+        prop_assert!(verify(&secrets, (&id, now, &all), &body, now).is_ok());
+        let mut changed = body.clone();
+        if let Some(byte) = (!body.is_empty()).then(|| at.index(body.len())) {
+            changed[byte] ^= 1 << bit;
+            prop_assert!(verify(&secrets, (&id, now, &good), &changed, now).is_err());
+        }
+        prop_assert!(verify(&secrets, (&id, now + 1, &good), &body, now).is_err());
+        prop_assert!(verify(&secrets, (&id, now, &junk), &body, now).is_err());
+        drop(WebhookSecret::parse(&secret));
     }
 }
