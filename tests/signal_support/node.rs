@@ -29,7 +29,7 @@ use super::{
 
 /// An API key that every node here has, for everything.
 pub(crate) const API_KEY: &str = "iw_signal00_A-key-of-43-characters-for-black-box-tests_";
-const SCOPES: &str = "issue,revoke,admin,read";
+const SCOPES: &str = "issue,revoke,admin,read,signal";
 /// What nodes of one cluster seal their messages with.
 pub(crate) const CLUSTER_KEY: &str = "VGhpcnR5LXR3by1ieXRlcy1vZi1hLWNsdXN0ZXIta2V5IQ==";
 
@@ -236,7 +236,8 @@ impl Drop for Node {
         self.kill();
         if std::thread::panicking() {
             let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
+            // What every node says when it starts explains no failure.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains(r#""level":"INFO""#)).collect();
             let tail = lines.get(lines.len().saturating_sub(40)..).unwrap_or_default();
             // The only place a failed test can tell it.
             drop(writeln!(std::io::stderr(), "--- the node wrote:\n{}\n---", tail.join("\n")));
