@@ -131,3 +131,19 @@ async fn nodes_of_a_scene_know_one_another() {
     assert_eq!(scene.nodes[0].known_nodes(), 2);
     assert_eq!(scene.redis.text(&["PING"]), "PONG");
 }
+
+#[tokio::test]
+async fn a_client_whose_socket_is_lost_resumes() {
+    let issuer = Issuer::new();
+    let node = Node::start(&issuer, unlimited());
+    let mut ann = Client::open(&node, &issuer.token("ann", "web")).await;
+    let mut bob = Client::open(&node, &issuer.token("bob", "web")).await;
+    ann.send(message(bob.session(), 0)).await;
+    expect_numbers(&mut bob, 0..1).await;
+    let (session, lost) = (bob.session().to_owned(), bob.lose());
+    for number in 1..4 {
+        ann.send(message(&session, number)).await;
+    }
+    let mut bob = lost.resume(&node).await;
+    expect_numbers(&mut bob, 1..4).await;
+}
