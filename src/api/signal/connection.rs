@@ -17,7 +17,7 @@ use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
         Error, Message,
-        error::CapacityError,
+        error::{CapacityError, ProtocolError},
         protocol::{CloseFrame, Role, WebSocketConfig},
     },
 };
@@ -182,6 +182,8 @@ impl Connection {
                 self.violated(CloseCode::TooLarge);
                 return Err(End::Close(CloseCode::TooLarge));
             }
+            // Clients that lose their network say nothing, and come back.
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => return Err(End::Gone),
             // Nothing more can be read after that.
             Some(Err(Error::Protocol(_) | Error::Utf8(_))) => {
                 self.violated(CloseCode::BadProtocol);
