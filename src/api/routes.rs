@@ -25,7 +25,7 @@ use super::{
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     signal,
     v1::{
-        allocations, api_keys, calls, credentials, ice_servers, nodes, revocations, secrets,
+        allocations, api_keys, calls, credentials, ice_servers, nodes, revocations, rooms, secrets, sessions,
         signal as v1_signal, usage,
     },
     web,
@@ -103,6 +103,19 @@ fn endpoints() -> Endpoints {
         .add(Guard::CallerOrAddress, routes!(signal::connect), &[signal::CONNECT_PROBLEMS])
         .add(Guard::Caller, routes!(v1_signal::create_ticket), &[v1_signal::TICKET_PROBLEMS])
         .add(Guard::Caller, routes!(v1_signal::forget_decisions), &[v1_signal::FORGET_PROBLEMS])
+        .add(Guard::Caller, routes!(sessions::list_sessions), &[sessions::SESSIONS_PROBLEMS])
+        .add(Guard::Caller, routes!(sessions::revoke_sessions), &[sessions::END_PROBLEMS])
+        .add(Guard::Caller, routes!(rooms::room), &[rooms::ROOM_PROBLEMS])
+        .add(
+            Guard::Caller,
+            routes!(rooms::remove_member),
+            &[rooms::ROOM_PROBLEMS, rooms::REMOVE_MEMBER_PROBLEMS],
+        )
+        .add(
+            Guard::Caller,
+            routes!(rooms::send_to_room),
+            &[rooms::ROOM_PROBLEMS, rooms::ROOM_MESSAGE_PROBLEMS],
+        )
         .add(Guard::Caller, routes!(nodes::list_nodes), &[])
         .add(Guard::Caller, routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
         .add(Guard::Caller, routes!(calls::list_calls), &[calls::CALLS_PROBLEMS, calls::LIST_CALLS_PROBLEMS])

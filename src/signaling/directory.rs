@@ -90,6 +90,11 @@ impl Directory {
         self.sessions.get(&id)
     }
 
+    /// All sessions, in no order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.sessions.keys().copied()
+    }
+
     /// The sessions of a user on all nodes, the oldest first.
     pub(super) fn sessions_of(&self, user: &UserId) -> &[SessionId] {
         self.by_user.get(user).map_or(&[], Vec::as_slice)

@@ -133,7 +133,15 @@ metrics! {
     API_AUTHENTICATION_FAILURES: Counter "iceway_api_authentication_failures_total" ["reason"], "HTTP requests whose caller was not authenticated by the code they were answered with.";
     JWKS_REFRESHES: Counter "iceway_jwks_refreshes_total" ["result"], "Attempts to fetch the keys of the issuer of tokens by their result.";
 
-    SIGNAL_SOCKETS: Gauge "iceway_signal_sockets" [], "Open sockets of the signaling relay.";
+    SIGNAL_SOCKETS: Gauge "iceway_signal_sockets" ["state"], "Open sockets of the signaling relay, by whether their clients were welcomed.";
+    SIGNAL_SESSIONS: Gauge "iceway_signal_sessions" ["state"], "Sessions of this node, by whether they have a socket (attached), wait to be resumed (detached) or have a backend that speaks for them (carried).";
+    SIGNAL_SESSIONS_BEGUN: Counter "iceway_signal_sessions_begun_total" [], "Sessions that began.";
+    SIGNAL_HELLOS_REFUSED: Counter "iceway_signal_hellos_refused_total" [], "Clients whose hello was refused.";
+    SIGNAL_FRAMES: Counter "iceway_signal_frames_total" ["type", "direction"], "Frames by type, from clients (in) and to clients (out).";
+    SIGNAL_RESUMES: Counter "iceway_signal_resumes_total" ["result"], "Clients that came back for their session, by what became of it.";
+    SIGNAL_REPLAYED_FRAMES: Counter "iceway_signal_replayed_frames_total" [], "Frames that were sent again to clients that came back.";
+    SIGNAL_QUEUE_BYTES: Gauge "iceway_signal_queue_bytes" [], "Bytes kept until clients have them.";
+    SIGNAL_LIMIT_TRIPS: Counter "iceway_signal_limit_trips_total" ["limit"], "Times somebody reached a limit of the signaling relay.";
     SIGNAL_CONNECTS: Counter "iceway_signal_connects_total" ["result"], "Requests for a socket of the signaling relay, by whether it was opened.";
     SIGNAL_CLOSES: Counter "iceway_signal_closes_total" ["code"], "Sockets that the signaling relay closed, by the code of the close frame.";
     SIGNAL_DECISIONS: Counter "iceway_signal_decisions_total" ["kind", "result"], "Questions to the backend about who may do what, by what was asked and what became of it.";

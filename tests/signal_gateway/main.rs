@@ -4,4 +4,12 @@
 #[path = "../signal_support/mod.rs"]
 mod signal_support;
 
+mod administration;
+mod backend;
+mod bad_input;
+mod decisions;
+mod draining;
 mod entry;
+mod tls;
+mod tokens;
+mod upgrade;

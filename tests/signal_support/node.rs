@@ -140,6 +140,22 @@ impl Node {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
     }
 
+    /// Replaces a file of its directory.
+    pub(crate) fn replace_file(&self, name: &str, content: &str) {
+        write_secret(&self.directory, name, content);
+    }
+
+    /// Changes a key of its configuration and has it read again.
+    pub(crate) fn reload_with(&self, key: &str, value: &str) {
+        let path = self.directory.join("iceway.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let kept = text.lines().filter(|line| line.split(" = ").next() != Some(key));
+        let lines: Vec<String> = kept.map(str::to_owned).chain([format!("{key} = {value}")]).collect();
+        fs::write(&path, lines.join("\n")).unwrap();
+        self.signal(Signal::SIGHUP);
+        self.logged("Reloaded.");
+    }
+
     /// Whether the process has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()

@@ -214,7 +214,6 @@ impl Connection {
     async fn finish(mut self, end: End) {
         self.hub.remove(self.id);
         if let End::Close(code) = end {
-            self.service.signal.counters.closed(code);
             let frame = CloseFrame { code: code.code().into(), reason: reason(code).into() };
             // Whoever does not read it does not want to know.
             if timeout(GOODBYE_TIME_MAX, self.goodbye(frame)).await.is_err() {

@@ -8,13 +8,12 @@ use std::{
 use crate::{
     api::counters::DecisionResult,
     config::DecisionKind,
-    signaling::CloseCode,
+    signaling::{self, Gauges},
     telemetry::{Sheet, metric},
 };
 
 const RESULTS: usize = DecisionResult::ALL.len();
 const KINDS: usize = DecisionKind::ALL.len();
-const CODES: usize = CloseCode::ALL.len();
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -22,7 +21,6 @@ pub(super) struct Counters {
     pub(super) draining: AtomicBool,
     opened: AtomicU64,
     refused: AtomicU64,
-    closed: [AtomicU64; CODES],
     decided: [[AtomicU64; RESULTS]; KINDS],
     waited_micros: [AtomicU64; KINDS],
 }
@@ -30,12 +28,12 @@ pub(super) struct Counters {
 /// The signaling relay as metrics show it.
 #[derive(Clone, Debug, Default)]
 pub struct SignalCounts {
-    pub(super) sockets: u64,
-    pub(super) events_lost: u64,
-    pub(super) is_backend_left_alone: bool,
+    core: signaling::Counters,
+    gauges: Gauges,
+    events_lost: u64,
+    is_backend_left_alone: bool,
     opened: u64,
     refused: u64,
-    closed: [u64; CODES],
     decided: [[u64; RESULTS]; KINDS],
     waited_micros: [u64; KINDS],
 }
@@ -48,13 +46,6 @@ impl Counters {
     /// A request that became no socket.
     pub(super) fn refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn closed(&self, code: CloseCode) {
-        let place = CloseCode::ALL.iter().position(|known| *known == code);
-        if let Some(count) = place.and_then(|place| self.closed.get(place)) {
-            count.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     pub(super) fn decided(&self, kind: DecisionKind, result: DecisionResult, waited: Duration) {
@@ -71,12 +62,12 @@ impl Counters {
     pub(super) fn counts(&self) -> SignalCounts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SignalCounts {
-            sockets: 0,
+            core: signaling::Counters::default(),
+            gauges: Gauges::default(),
             events_lost: 0,
             is_backend_left_alone: false,
             opened: of(&self.opened),
             refused: of(&self.refused),
-            closed: self.closed.each_ref().map(of),
             decided: self.decided.each_ref().map(|counts| counts.each_ref().map(of)),
             waited_micros: self.waited_micros.each_ref().map(of),
         }
@@ -85,12 +76,9 @@ impl Counters {
 
 impl SignalCounts {
     pub(in crate::api) fn fill(&self, sheet: &mut Sheet) {
-        sheet.count(&metric::SIGNAL_SOCKETS, &[], self.sockets);
+        self.fill_core(sheet);
         sheet.count(&metric::SIGNAL_CONNECTS, &["opened"], self.opened);
         sheet.count(&metric::SIGNAL_CONNECTS, &["refused"], self.refused);
-        for (code, count) in CloseCode::ALL.iter().zip(&self.closed) {
-            sheet.count(&metric::SIGNAL_CLOSES, &[&code.code().to_string()], *count);
-        }
         for ((kind, counts), micros) in DecisionKind::ALL.iter().zip(&self.decided).zip(&self.waited_micros) {
             for (result, count) in DecisionResult::ALL.iter().zip(counts) {
                 sheet.count(&metric::SIGNAL_DECISIONS, &[kind.as_str(), result.as_str()], *count);
@@ -103,12 +91,46 @@ impl SignalCounts {
     }
 }
 
+impl SignalCounts {
+    fn fill_core(&self, sheet: &mut Sheet) {
+        let Gauges { connections, unauthenticated, attached, detached, carried, queue_bytes } = self.gauges;
+        let welcomed = connections.saturating_sub(unauthenticated);
+        for (state, count) in [("unauthenticated", unauthenticated), ("welcomed", welcomed)] {
+            sheet.count(&metric::SIGNAL_SOCKETS, &[state], count as u64);
+        }
+        for (state, count) in [("attached", attached), ("detached", detached), ("carried", carried)] {
+            sheet.count(&metric::SIGNAL_SESSIONS, &[state], count as u64);
+        }
+        sheet.count(&metric::SIGNAL_QUEUE_BYTES, &[], queue_bytes as u64);
+        sheet.count(&metric::SIGNAL_SESSIONS_BEGUN, &[], self.core.sessions_begun);
+        sheet.count(&metric::SIGNAL_HELLOS_REFUSED, &[], self.core.hellos_refused);
+        sheet.count(&metric::SIGNAL_REPLAYED_FRAMES, &[], self.core.replayed);
+        for (kind, count) in self.core.frames_in() {
+            sheet.count(&metric::SIGNAL_FRAMES, &[kind.as_str(), "in"], count);
+        }
+        for (kind, count) in self.core.frames_out() {
+            sheet.count(&metric::SIGNAL_FRAMES, &[kind.as_str(), "out"], count);
+        }
+        for (result, count) in self.core.resumes() {
+            sheet.count(&metric::SIGNAL_RESUMES, &[result], count);
+        }
+        for (code, count) in self.core.closes() {
+            sheet.count(&metric::SIGNAL_CLOSES, &[&code.code().to_string()], count);
+        }
+        for (rule, count) in self.core.trips() {
+            sheet.count(&metric::SIGNAL_LIMIT_TRIPS, &[rule.as_str()], count);
+        }
+    }
+}
+
 impl super::Signal {
     /// What happened so far, and what is there now.
     pub(in crate::api) fn counts(&self) -> SignalCounts {
         let backend = self.backend.load();
+        let (core, gauges) = self.hub.look(|server| (server.counters().clone(), server.gauges()));
         SignalCounts {
-            sockets: self.hub.sockets() as u64,
+            core,
+            gauges,
             events_lost: self.hub.events_lost(),
             is_backend_left_alone: backend.as_ref().is_some_and(|backend| backend.is_open()),
             ..self.counters.counts()

@@ -5,7 +5,6 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{Instant, sleep};
 
 use super::Signal;
-use crate::signaling::PushReason;
 
 /// How often is looked whether all are gone.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
@@ -17,10 +16,7 @@ impl Signal {
         if self.counters.draining.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.hub.with(|server, now| {
-            server.push_ice_servers(now, PushReason::Drain, None);
-            server.drain(now, within);
-        });
+        self.hub.with(|server, now| server.drain(now, within));
     }
 
     /// Whether clients are sent elsewhere.

@@ -96,7 +96,7 @@ impl Hub {
     }
 
     /// Has the core do something, and performs what follows from it.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Server, Now) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Server, Now) -> T) -> T {
         let mut core = self.core();
         let done = act(&mut core.server, self.now());
         self.perform(&mut core);
@@ -104,7 +104,7 @@ impl Hub {
     }
 
     /// Looks at the core.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Server) -> T) -> T {
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Server) -> T) -> T {
         look(&self.core().server)
     }
 

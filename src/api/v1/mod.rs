@@ -10,6 +10,8 @@ pub(crate) mod ice_servers;
 pub(crate) mod issue;
 pub(crate) mod nodes;
 pub(crate) mod revocations;
+pub(crate) mod rooms;
 pub(crate) mod secrets;
+pub(crate) mod sessions;
 pub(crate) mod signal;
 pub(crate) mod usage;
