@@ -17,8 +17,8 @@ pub(super) fn fill(sheet: &mut Sheet, figures: &EventFigures) {
         sheet.set(&metric::CALL_SETUP_SECONDS, &[phase], millis as f64 / 1000.0);
     }
     sheet.set(&metric::CALLS_SECONDS, &[], figures.talk_millis as f64 / 1000.0);
-    sheet.count(&metric::CALLS_RELAYED, &["yes"], figures.relayed.0);
-    sheet.count(&metric::CALLS_RELAYED, &["no"], figures.relayed.1);
+    sheet.count(&metric::CALLS_PATHS, &["relayed"], figures.relayed.0);
+    sheet.count(&metric::CALLS_PATHS, &["direct"], figures.relayed.1);
     sheet.count(&metric::EVENTS_RECORDED, &[], figures.recorded);
     sheet.count(&metric::EVENTS_DROPPED, &["busy"], figures.dropped_busy);
     sheet.count(&metric::EVENTS_DROPPED, &["full"], figures.dropped_full);

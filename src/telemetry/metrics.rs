@@ -118,7 +118,7 @@ metrics! {
     CALL_SETUPS: Counter "iceway_calls_setups_total" ["phase"], "Calls that got so far: a device rang, a device answered.";
     CALL_SETUP_SECONDS: Counter "iceway_calls_setup_seconds_total" ["phase"], "Time in seconds from their offer until they got so far, together.";
     CALLS_SECONDS: Counter "iceway_calls_seconds_total" [], "Time in seconds that ended calls lasted from their answer on, together.";
-    CALLS_RELAYED: Counter "iceway_calls_relayed_total" ["relayed"], "Ended calls by whether their media went through the relay, as far as clients said.";
+    CALLS_PATHS: Counter "iceway_calls_paths_total" ["path"], "Ended calls by whether their media was relayed or went directly, as far as clients said.";
     EVENTS_RECORDED: Counter "iceway_events_recorded_total" [], "Events of calls, rooms, sessions and the node itself.";
     EVENTS_DROPPED: Counter "iceway_events_dropped_total" ["reason"], "Events and calls dropped: more came than could be kept (busy), older ones had to go for newer ones (full), or the file could not be written (store).";
     EVENTS_SPOOLED: Gauge "iceway_events_spooled" [], "Events that wait here until Redis can be reached.";

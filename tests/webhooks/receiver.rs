@@ -35,7 +35,6 @@ pub(crate) struct Seen {
     pub(crate) body: Value,
     /// How it was answered.
     pub(crate) status: u16,
-    pub(crate) at: Instant,
     /// How many signatures it carried.
     pub(crate) signatures: usize,
 }
@@ -267,7 +266,7 @@ fn take(state: &mut State, shared: &Shared, headers: &HashMap<String, String>, b
         (None, Mode::Silent | Mode::Down) => None,
     };
     let signatures = signature.split(' ').count();
-    state.seen.push(Seen { id, body, status: status.unwrap_or(0), at: Instant::now(), signatures });
+    state.seen.push(Seen { id, body, status: status.unwrap_or(0), signatures });
     status
 }
 
