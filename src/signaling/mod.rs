@@ -43,6 +43,7 @@ mod time;
 mod timers;
 mod views;
 
+pub use calls::{CallFigures, Histogram};
 pub use connection::{Client, CloseCode, Next};
 pub use counters::{Counters, FrameKind, Gauges, Rule};
 pub use decision::{

@@ -82,7 +82,7 @@ impl Server {
             sessions: Sessions::new(&mut random),
             directory: Directory::new(&mut random),
             recorder: Recorder::default(),
-            calls: Calls::default(),
+            calls: Calls::new(&mut random),
             links: Links::default(),
             tellings: Tellings::new(&mut random),
             watching: Watching::new(&mut random),

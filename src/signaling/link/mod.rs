@@ -202,6 +202,11 @@ impl Server {
         self.links.is_stirred = true;
     }
 
+    /// Whether this node is the first, by name, of those that are there: for what only one of them is to do.
+    pub(super) fn is_first_node(&self) -> bool {
+        self.links.by_node.iter().filter(|(_, link)| link.is_up).all(|(node, _)| self.setup.node < *node)
+    }
+
     /// The lease of another node is over, or it left. Its sessions are lost.
     pub fn handle_node_down(&mut self, now: Now, node: &NodeName) {
         self.links.now = now;

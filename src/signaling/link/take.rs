@@ -112,7 +112,7 @@ impl Server {
         let Some(grants) = self.sessions.get(session).map(|session| (*session.grants).clone()) else {
             return false;
         };
-        let calls = self.pack_calls(session);
+        let calls = self.pack_calls(now, session);
         let Some(luggage) = self.give_away(now, session) else { return false };
         self.directory.update(session, |entry| {
             (entry.node, entry.generation) = (Home::Node(node.clone()), generation);
