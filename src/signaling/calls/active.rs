@@ -84,6 +84,9 @@ impl Server {
                 call.ringing()
             }
         };
+        if !told.is_empty() && !told.iter().any(|session| self.can_reach(*session)) {
+            return Err(out_of_reach());
+        }
         for session in told {
             self.deliver(now, session, frame.clone());
         }
@@ -210,6 +213,7 @@ impl Server {
         let Some(call) = self.calls.get(id) else { return Err(call_ended()) };
         match call.stand(asker.place.session) {
             Stand::Party(side) => match call.party(side.other()) {
+                Some(peer) if call.is_active() && !self.can_reach(peer.session) => Err(out_of_reach()),
                 Some(peer) if call.is_active() => Ok((side, peer.session)),
                 Some(_) | None => Err(Refusal::new(ErrorCode::BadRequest, "the call is not answered")),
             },
@@ -217,4 +221,8 @@ impl Server {
             Stand::Refused | Stand::Late | Stand::Stranger => Err(refusal(call, asker)),
         }
     }
+}
+
+fn out_of_reach() -> Refusal {
+    Refusal::new(ErrorCode::Unavailable, "the other side's node cannot be reached")
 }

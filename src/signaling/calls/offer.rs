@@ -190,6 +190,9 @@ impl Server {
         if devices.is_empty() && !matches!(asked.callee, Callee::User(_)) {
             return Err(Refusal::new(ErrorCode::PeerOffline, "nobody is there"));
         }
+        if !devices.is_empty() && !devices.iter().any(|device| self.can_reach(device.session)) {
+            return Err(Refusal::new(ErrorCode::Unavailable, "the callee's node cannot be reached"));
+        }
         let Asked { call: id, callee, media, ttl, data } = asked;
         let mut call = self.new_call(now, asker, id.clone(), &callee, ttl);
         call.record.media = media;
