@@ -22,6 +22,7 @@ use super::{
     keys,
     registry::Refused,
     shared::{Shared, lock},
+    signals,
 };
 use crate::{cluster::clock::unix_millis, telemetry::Seldom};
 
@@ -100,6 +101,9 @@ pub(super) async fn receive(shared: &Arc<Shared>, pushes: &mut mpsc::Receiver<Pu
             continue;
         }
         let [Value::BulkString(channel), Value::BulkString(frame)] = push.data.as_slice() else { continue };
+        if channel != keys::BUS.as_bytes() && signals::take(shared, frame) {
+            continue;
+        }
         let Some((header, message, is_new)) = open(shared, channel, frame) else {
             Counters::add(&shared.counters.frames_refused);
             continue;
@@ -195,6 +199,7 @@ fn take(
                 && shared.registry.heard(*info, unix_millis())
             {
                 tracing::info!(node = %header.source, "A node is there.");
+                shared.review_nodes();
             }
         }
         Message::Leave => {
@@ -202,6 +207,7 @@ fn take(
                 tracing::info!(node = %header.source, "A node has left.");
             }
             forget(shared, &header.source);
+            shared.signals.left(&header.source);
         }
         Message::Rows { rows, written, sequence } => {
             super::rows::heard(shared, written, sequence);

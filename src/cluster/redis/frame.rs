@@ -7,6 +7,8 @@ use super::seal::{Sealer, place};
 use crate::cluster::{Answer, Ask, NodeInfo, Row};
 
 const FORMAT: u8 = 1;
+/// Of frames between signaling relays.
+const FORMAT_SIGNAL: u8 = 2;
 /// A frame is refused when the clocks of its two nodes differ by more, or when it is older.
 pub(super) const AGE_MAX_MILLIS: u64 = 60_000;
 /// The largest frame: a page of a thousand allocations is a quarter of it.
@@ -92,8 +94,8 @@ impl Destination {
 }
 
 impl Header {
-    fn write(&self) -> Option<Vec<u8>> {
-        let mut bytes = vec![FORMAT, u8::try_from(self.source.len()).ok()?];
+    fn write(&self, format: u8) -> Option<Vec<u8>> {
+        let mut bytes = vec![format, u8::try_from(self.source.len()).ok()?];
         bytes.extend_from_slice(self.source.as_bytes());
         for number in [self.incarnation, self.sequence, self.broadcast, self.sent] {
             bytes.extend_from_slice(&number.to_be_bytes());
@@ -103,8 +105,17 @@ impl Header {
 
     /// The header of a frame, its bytes, and what is sealed.
     pub(super) fn read(frame: &[u8]) -> Option<(Self, &[u8], &[u8])> {
+        Self::read_as(FORMAT, frame)
+    }
+
+    /// The same of a frame between signaling relays.
+    pub(super) fn read_signal(frame: &[u8]) -> Option<(Self, &[u8], &[u8])> {
+        Self::read_as(FORMAT_SIGNAL, frame)
+    }
+
+    fn read_as(wanted: u8, frame: &[u8]) -> Option<(Self, &[u8], &[u8])> {
         let (&[format, length], rest) = frame.split_first_chunk::<2>()?;
-        if format != FORMAT || frame.len() > FRAME_BYTES_MAX {
+        if format != wanted || frame.len() > FRAME_BYTES_MAX {
             return None;
         }
         let (source, rest) = rest.split_at_checked(usize::from(length))?;
@@ -139,7 +150,7 @@ pub(super) fn write(
     message: &Message,
 ) -> Option<Vec<u8>> {
     let plain = zeroize::Zeroizing::new(serde_json::to_vec(message).ok()?);
-    let mut frame = header.write()?;
+    let mut frame = header.write(FORMAT)?;
     let sealed = sealer.seal(&place(&[&to.bytes(), &frame]), &plain)?;
     frame.extend_from_slice(&sealed);
     (frame.len() <= FRAME_BYTES_MAX).then_some(frame)
@@ -149,6 +160,29 @@ pub(super) fn write(
 pub(super) fn open(sealer: &Sealer, header: &[u8], sealed: &[u8], to: &Destination) -> Option<Message> {
     let plain = sealer.open(&place(&[&to.bytes(), header]), sealed).ok()?;
     serde_json::from_slice(&plain).ok()
+}
+
+/// Makes a frame between signaling relays: its body is theirs alone to understand.
+pub(super) fn write_signal(
+    sealer: &Sealer,
+    header: &Header,
+    to: &Destination,
+    body: &[u8],
+) -> Option<Vec<u8>> {
+    let mut frame = header.write(FORMAT_SIGNAL)?;
+    let sealed = sealer.seal_numbered(&place(&[&to.bytes(), &frame]), header.sequence, body)?;
+    frame.extend_from_slice(&sealed);
+    (frame.len() <= FRAME_BYTES_MAX).then_some(frame)
+}
+
+/// Opens such a frame.
+pub(super) fn open_signal(
+    sealer: &Sealer,
+    header: &[u8],
+    sealed: &[u8],
+    to: &Destination,
+) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+    sealer.open(&place(&[&to.bytes(), header]), sealed).ok()
 }
 
 /// Which sequence numbers were seen: each is taken once, and none that is far behind.

@@ -72,6 +72,8 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
             tracing::warn!(node, "A node is silent; its lease is over.");
             forget(shared, &node);
         }
+        shared.signals.set_bus(shared.is_proved(PROOF_MAX));
+        shared.review_nodes();
         tokio::select! {
             () = sleep(HEARTBEAT) => {}
             () = shared.announce.notified() => {}

@@ -28,7 +28,7 @@
 //! | channel | what |
 //! |---|---|
 //! | `iceway:{bus}` | heartbeats, changed rows and news of events, for all nodes |
-//! | `iceway:{bus-<node>}` | questions to a node and answers to its own |
+//! | `iceway:{bus-<node>}` | questions to a node, answers to its own, and what signaling relays say to that node's |
 //!
 //! In a Cluster each key's hash tag keeps what belongs together on one server, and channels are sharded from Redis 7 on.
 //! With `redis.coturn_users`, `turn/realm/<realm>/user/<name>/key` and `turn/realm/<realm>/secret` are read, and nothing
@@ -36,7 +36,8 @@
 //!
 //! A frame of the bus names its sender, the sender's run and its number, and is sealed with them and with its
 //! destination (one run of one node, or all) under a key of that run alone. Each number is taken once, a run that is over
-//! is not heard again, and what is older than a minute is refused: clocks must agree to that.
+//! is not heard again, and what is older than a minute is refused: clocks must agree to that. Signaling relays have
+//! frames of the same kind with a key and numbers of their own.
 
 mod bus;
 mod calls;
@@ -60,6 +61,7 @@ mod rows;
 mod scripts;
 mod seal;
 mod shared;
+mod signals;
 mod supervise;
 mod usage;
 
@@ -69,6 +71,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use tokio::{
     sync::{Notify, watch},
@@ -91,11 +94,12 @@ use self::{
     registry::Registry,
     seal::Keys,
     shared::{Options, Outbox, Questions, Shared, lock},
+    signals::Signals,
 };
 use super::{
     Answer, Ask, EventPeers, Health, Host, LimitAnswer, NodeId, NodeInfo, Nodes, OpenError, OutboxBounds,
-    PeerCounters, Peers, Rate, Remembered, RequestError, Row, UsageError, UsagePage, UsageQuery, UsageRecord,
-    UsageTotals, clock::unix_millis,
+    PeerCounters, Peers, Rate, Remembered, RequestError, Row, SignalHandler, UsageError, UsagePage,
+    UsageQuery, UsageRecord, UsageTotals, clock::unix_millis,
 };
 use crate::config::Config;
 
@@ -140,6 +144,7 @@ impl Redis {
             days: config.usage.days,
         };
         let (sealer, frame_sealer) = (keys.sealer("redis"), keys.sealer(&purpose(&own.id, own.incarnation)));
+        let signals = Signals::new(&keys, &own.id, own.incarnation);
         let shared = Shared {
             registry: Registry::new(own.clone(), started),
             own,
@@ -153,6 +158,7 @@ impl Redis {
             frame_sealer,
             commands: ArcSwapOption::empty(),
             outbox: Outbox::default(),
+            signals,
             questions: Questions::default(),
             rows: Mutex::default(),
             rows_wake: Notify::new(),
@@ -235,6 +241,14 @@ impl Peers for Redis {
             }
         }
         .boxed()
+    }
+
+    fn connect_signaling(&self, handler: Arc<dyn SignalHandler>) {
+        self.shared.signals.connect(handler, &self.shared.registry.others());
+    }
+
+    fn send_signal(&self, node: &str, run: u64, bytes: Bytes) -> bool {
+        self.shared.signals.push(node, run, bytes)
     }
 
     fn health(&self) -> Health {

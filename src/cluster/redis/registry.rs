@@ -54,6 +54,9 @@ struct Known {
     info: Option<NodeInfo>,
     sealer: Arc<Sealer>,
     window: Window,
+    /// What opens the frames of its signaling relay, once there was one, and which of those were seen.
+    signal_sealer: Option<Arc<Sealer>>,
+    signal_window: Window,
     broadcast: u64,
     heard: Instant,
 }
@@ -94,6 +97,27 @@ impl Registry {
             .filter(|known| known.incarnation == incarnation)
             .map(|known| Arc::clone(&known.sealer));
         known.unwrap_or_else(|| Arc::new(keys.sealer(&purpose(source, incarnation))))
+    }
+
+    /// What opens the frames of the signaling relay of a run of a node; `None` if that is not there.
+    pub(super) fn signal_sealer(&self, keys: &Keys, source: &str, incarnation: u64) -> Option<Arc<Sealer>> {
+        let mut known = self.lock();
+        let node = known.get_mut(source).filter(|node| node.incarnation == incarnation)?;
+        let new = || Arc::new(keys.sealer(&super::signals::purpose(source, incarnation)));
+        Some(Arc::clone(node.signal_sealer.get_or_insert_with(new)))
+    }
+
+    /// Judges a frame of a signaling relay that has been opened.
+    pub(super) fn admit_signal(&self, header: &Header, now: u64) -> Result<(), Refused> {
+        if header.sent.abs_diff(now) > AGE_MAX_MILLIS || header.sent + SKEW_MILLIS < self.started {
+            return Err(Refused::Clock);
+        }
+        let mut known = self.lock();
+        let node = known.get_mut(&header.source).filter(|node| node.incarnation == header.incarnation);
+        match node {
+            Some(node) => node.signal_window.take(header.sequence).then_some(()).ok_or(Refused::Replayed),
+            None => Err(Refused::Replayed),
+        }
     }
 
     /// Judges a frame that has been opened: only the nodes themselves can get here.
@@ -206,6 +230,8 @@ impl Known {
             info: None,
             sealer: Arc::clone(sealer),
             window: Window::default(),
+            signal_sealer: None,
+            signal_window: Window::default(),
             broadcast: 0,
             heard: Instant::now(),
         }

@@ -86,17 +86,29 @@ impl fmt::Debug for Sealer {
 impl Sealer {
     /// Seals `plain` so that it opens with the same `place` alone. `None` if the system gives no random bytes.
     pub(super) fn seal(&self, place: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
-        let (id, key) = self.keys.first()?;
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).ok()?;
-        let mut text = Vec::with_capacity(plain.len() + TAG_BYTES);
-        text.extend_from_slice(plain);
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut text)
-            .ok()?;
-        let mut sealed = Vec::with_capacity(KEY_ID_BYTES + NONCE_LEN + text.len());
+        self.seal_with(place, nonce, plain)
+    }
+
+    /// The same with a number that this key seals with only once: for keys that seal so much that random numbers might
+    /// meet.
+    pub(super) fn seal_numbered(&self, place: &[u8], number: u64, plain: &[u8]) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        nonce.get_mut(NONCE_LEN - 8..)?.copy_from_slice(&number.to_be_bytes());
+        self.seal_with(place, nonce, plain)
+    }
+
+    fn seal_with(&self, place: &[u8], nonce: [u8; NONCE_LEN], plain: &[u8]) -> Option<Vec<u8>> {
+        let (id, key) = self.keys.first()?;
+        let mut sealed = Vec::with_capacity(KEY_ID_BYTES + NONCE_LEN + plain.len() + TAG_BYTES);
         sealed.extend_from_slice(id);
         sealed.extend_from_slice(&nonce);
-        sealed.extend_from_slice(&text);
+        sealed.extend_from_slice(plain);
+        let text = sealed.get_mut(KEY_ID_BYTES + NONCE_LEN..)?;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::from(place), text).ok()?;
+        sealed.extend_from_slice(tag.as_ref());
         Some(sealed)
     }
 

@@ -21,6 +21,7 @@ use super::{
     health::HealthState,
     registry::Registry,
     seal::{Keys, Sealer},
+    signals::Signals,
 };
 use crate::cluster::{Answer, EventNews, Host, NodeInfo, Row, Table};
 
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     /// There while there is a connection.
     pub(super) commands: ArcSwapOption<Commands>,
     pub(super) outbox: Outbox,
+    pub(super) signals: Signals,
     pub(super) questions: Questions,
     /// Rows to be given to the others, the newest of each.
     pub(super) rows: Mutex<BTreeMap<(Table, String), Row>>,
@@ -105,6 +107,11 @@ impl Shared {
     /// The connection, if there is one and Redis answered lately.
     pub(super) fn commands(&self) -> Option<Arc<Commands>> {
         self.commands.load_full()
+    }
+
+    /// Tells the signaling relay of this node who is there.
+    pub(super) fn review_nodes(&self) {
+        self.signals.review(&self.registry.others());
     }
 
     /// Sends a message to all.

@@ -18,6 +18,7 @@ use super::{
     frame::Message,
     heart, quotas, rows,
     shared::{Shared, jitter},
+    signals,
 };
 
 /// The first wait before connecting again.
@@ -59,6 +60,7 @@ async fn keep_connected(shared: &Arc<Shared>) {
         };
         shared.commands.store(None);
         shared.outbox.clear();
+        shared.signals.set_bus(false);
         if *closing.borrow() {
             return;
         }
@@ -84,6 +86,7 @@ async fn run(shared: &Arc<Shared>, mut link: Link, sent: &Sent) -> String {
     let reason = tokio::select! {
         reason = heart::beat(shared, &commands) => reason,
         reason = bus::send(shared, &commands, sent) => reason,
+        reason = signals::send(shared, &commands) => reason,
         reason = bus::receive(shared, &mut link.pushes) => reason,
         reason = rows::exchange(shared, &commands) => reason,
         reason = quotas::exchange(shared) => reason,
@@ -94,7 +97,9 @@ async fn run(shared: &Arc<Shared>, mut link: Link, sent: &Sent) -> String {
             // After what waits: it may be news that nobody else has.
             shared.tell_all(Message::Leave);
             let leaving = async {
-                if let Err(error) = bus::send_waiting(shared, &commands, sent).await {
+                // What the signaling relay said last comes before that.
+                let said = signals::send_waiting(shared, &commands).await;
+                if let Err(error) = said.and(bus::send_waiting(shared, &commands, sent).await) {
                     tracing::debug!(%error, "The others are not told that this node ends; its lease tells them.");
                 }
                 heart::leave(shared, &commands).await;
