@@ -214,6 +214,15 @@ impl Directory {
         ids
     }
 
+    /// The rooms a session is in, in order. Looks at every room: for sessions that move.
+    pub(super) fn rooms_of(&self, session: SessionId) -> Vec<RoomId> {
+        let is_in = |members: &Vec<RoomMember>| members.iter().any(|member| member.session == session);
+        let mut rooms: Vec<RoomId> =
+            self.rooms.iter().filter(|(_, members)| is_in(members)).map(|(room, _)| room.clone()).collect();
+        rooms.sort_unstable();
+        rooms
+    }
+
     /// The rooms with members of this node, or of another, and those members, in order.
     pub(super) fn memberships_at(&self, node: &Home) -> Vec<(RoomId, SessionId)> {
         let is_there = |id: SessionId| self.sessions.get(&id).is_some_and(|entry| entry.node == *node);

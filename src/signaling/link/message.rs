@@ -24,8 +24,8 @@ pub(super) enum Message {
     End,
     /// Tell all again.
     Again,
-    /// A session of the sender, new or as it is now.
-    Up(SessionEntry),
+    /// A session of the sender, new or as it is now; if it came from elsewhere, with all rooms it is in.
+    Up(SessionEntry, Vec<(RoomId, Bytes)>),
     /// How a session of the sender is now.
     Changed(Change),
     /// A session of the sender is over.
@@ -118,6 +118,8 @@ pub(super) struct Change {
 pub(super) const TO_MAX: usize = 4096;
 /// Sessions of which frames were lost, in one message.
 pub(super) const LOST_MAX: usize = 65_536;
+/// Rooms of a session.
+const ROOMS_MAX: usize = 65_536;
 /// Bytes of a frame, or of anything else that is passed on.
 const TAIL_BYTES: usize = 8 << 20;
 
@@ -127,7 +129,11 @@ impl Message {
             Self::Begin => writer.byte(0),
             Self::End => writer.byte(1),
             Self::Again => writer.byte(2),
-            Self::Up(entry) => codec::write_entry(writer.byte(3), entry),
+            Self::Up(entry, rooms) => {
+                codec::write_entry(writer.byte(3), entry).list(rooms.iter(), |writer, (room, state)| {
+                    writer.text(room.as_str()).blob(state);
+                })
+            }
             Self::Changed(change) => write_change(writer.byte(4), change),
             Self::Down(session, generation) => writer.byte(5).id(session.0).number(u64::from(*generation)),
             Self::Join(room, member) => {
@@ -171,7 +177,12 @@ impl Message {
             0 => Self::Begin,
             1 => Self::End,
             2 => Self::Again,
-            3 => Self::Up(codec::read_entry(reader)?),
+            3 => Self::Up(
+                codec::read_entry(reader)?,
+                reader.list(ROOMS_MAX, |reader| {
+                    Some((RoomId::parse(reader.text(ROOM_BYTES)?)?, codec::read_json(reader, TAIL_BYTES)?))
+                })?,
+            ),
             4 => Self::Changed(read_change(reader)?),
             5 => Self::Down(session(reader)?, reader.small()?),
             6 => {

@@ -15,7 +15,7 @@ mod take;
 mod telling;
 pub(super) mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -48,6 +48,8 @@ pub(super) struct Links {
     routes: BTreeMap<SessionId, Route>,
     /// Sessions of which something is held back.
     barriers: BTreeMap<SessionId, Barrier>,
+    /// What nodes have seen of sessions that are still on their way here.
+    early: VecDeque<(SessionId, u32, NodeName)>,
     /// What waits until nothing of its session is held back.
     postponed: Vec<(NodeName, Message)>,
     /// Whose frame is being handled.
@@ -89,6 +91,7 @@ impl Default for Links {
             now: Now::default(),
             routes: BTreeMap::new(),
             barriers: BTreeMap::new(),
+            early: VecDeque::new(),
             postponed: Vec::new(),
             sender: None,
             fences: 0,
@@ -131,7 +134,7 @@ impl Link {
             Message::Begin
             | Message::End
             | Message::Again
-            | Message::Up(_)
+            | Message::Up(..)
             | Message::Changed(_)
             | Message::Down(..)
             | Message::Join(..)
@@ -265,7 +268,7 @@ impl Server {
             message @ (Message::Begin
             | Message::End
             | Message::Again
-            | Message::Up(_)
+            | Message::Up(..)
             | Message::Changed(_)
             | Message::Down(..)
             | Message::Join(..)

@@ -58,12 +58,16 @@ pub(super) struct Barrier {
     /// Nodes that may still get something from there.
     waiting: Vec<NodeName>,
     held: VecDeque<(NodeName, Message)>,
+    /// Until when at most.
+    until: Instant,
 }
 
 /// Something held back for one session: beyond that, requests are refused.
 const HELD_MAX: usize = 256;
+/// What nodes have seen of sessions that are still on their way here.
+const EARLY_MAX: usize = 4096;
 /// A fence that was lost with a node on its way is given up.
-const FENCE_MAX: Duration = Duration::from_secs(10);
+const FENCE_MAX: Duration = Duration::from_secs(60);
 
 impl Server {
     /// Something for a session that does not live here.
@@ -214,12 +218,7 @@ impl Server {
     ) {
         if self.links.up(new).is_none() {
             // Once that node is known, it will tell of the session.
-            for (room, _) in self
-                .directory
-                .memberships_at(&Home::Node(old.clone()))
-                .into_iter()
-                .filter(|(_, of)| *of == id)
-            {
+            for room in self.directory.rooms_of(id) {
                 self.heard_leave(now, &room, id);
             }
             return self.session_gone(now, id);
@@ -290,6 +289,12 @@ impl Server {
 
     /// Something held back waits no longer.
     pub(in crate::signaling) fn route_due(&mut self, now: Now, session: SessionId) {
+        if let Some(barrier) = self.links.barriers.get_mut(&session)
+            && barrier.until <= now.monotonic
+        {
+            barrier.waiting.clear();
+            self.lower_barrier(now, session);
+        }
         let Some(route) = self.links.routes.get_mut(&session).filter(|route| route.until <= now.monotonic)
         else {
             return;
@@ -306,21 +311,42 @@ impl Server {
     }
 
     /// A session came here from another node: what it sends waits until all it sent before has arrived.
-    pub(super) fn raise_barrier(&mut self, session: SessionId, old: &NodeName, generation: u32) {
-        let waiting: Vec<NodeName> = self.links.nodes().into_iter().filter(|node| node != old).collect();
+    pub(super) fn raise_barrier(&mut self, now: Now, session: SessionId, old: &NodeName, generation: u32) {
+        let early = &mut self.links.early;
+        let has_seen = |node: &NodeName| early.contains(&(session, generation, node.clone()));
+        let is_waiting = |node: &NodeName| node != old && !has_seen(node);
+        let waiting: Vec<NodeName> = self
+            .links
+            .by_node
+            .iter()
+            .filter(|(_, link)| link.is_up)
+            .map(|(node, _)| node.clone())
+            .filter(is_waiting)
+            .collect();
+        self.links.early.retain(|(known, ..)| *known != session);
         if !waiting.is_empty() {
-            let barrier = Barrier { old: old.clone(), generation, waiting, held: VecDeque::new() };
+            let until = now.monotonic.after(FENCE_MAX);
+            let barrier = Barrier { old: old.clone(), generation, waiting, held: VecDeque::new(), until };
             self.links.barriers.insert(session, barrier);
+            self.timer(until, Timer::Route(session));
         }
     }
 
     fn handle_seen(&mut self, now: Now, node: &NodeName, session: SessionId, generation: u32) {
-        let Some(barrier) = self.links.barriers.get_mut(&session) else { return };
-        if barrier.generation != generation {
+        if let Some(barrier) = self.links.barriers.get_mut(&session)
+            && barrier.generation == generation
+        {
+            barrier.waiting.retain(|waiting| waiting != node);
+            return self.lower_barrier(now, session);
+        }
+        if self.directory.session(session).is_some_and(|entry| entry.generation >= generation) {
             return;
         }
-        barrier.waiting.retain(|waiting| waiting != node);
-        self.lower_barrier(now, session);
+        // The session itself is still on its way.
+        if self.links.early.len() >= EARLY_MAX {
+            self.links.early.pop_front();
+        }
+        self.links.early.push_back((session, generation, node.clone()));
     }
 
     /// What need not wait any longer goes its way.

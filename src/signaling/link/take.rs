@@ -152,7 +152,7 @@ impl Server {
                 self.directory.join(&room, RoomMember { session, state });
             }
         }
-        self.raise_barrier(session, node, generation);
+        self.raise_barrier(now, session, node, generation);
         for call in calls {
             self.unpack_call(now, session, &call);
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         CallId, NodeName, Now, RoomId, Server, SessionId,
-        directory::{Home, News, SessionEntry},
+        directory::{Home, News, RoomMember, SessionEntry},
         rooms::RoomChange,
     },
     channel::Fill,
@@ -93,7 +93,20 @@ impl Server {
     }
 
     fn told_up(&self, id: SessionId) -> Option<Message> {
-        self.here(id).map(|entry| Message::Up(entry.clone()))
+        let entry = self.here(id)?.clone();
+        // Where it was before, others may hear of what it did there only after this.
+        let rooms = if entry.generation > 0 { self.rooms_of(id) } else { Vec::new() };
+        Some(Message::Up(entry, rooms))
+    }
+
+    /// The rooms of a session of this node, and what they see of it.
+    fn rooms_of(&self, id: SessionId) -> Vec<(RoomId, bytes::Bytes)> {
+        let rooms = self.sessions.get(id).map_or(&[][..], |session| &session.rooms);
+        let state = |room: &RoomId| {
+            let members = self.directory.members(room).iter();
+            members.filter(|member| member.session == id).map(|member| member.state.clone()).next()
+        };
+        rooms.iter().filter_map(|known| Some((known.room.clone(), state(&known.room)?))).collect()
     }
 
     fn told_join(&self, room: RoomId, id: SessionId) -> Option<Message> {
@@ -132,7 +145,13 @@ impl Server {
             Message::Begin => self.begin_hearing(node),
             Message::End => self.end_hearing(now, node),
             Message::Again => self.begin_telling(node),
-            Message::Up(entry) => self.heard_up(now, node, entry),
+            Message::Up(entry, rooms) => {
+                let (id, has_moved) = (entry.id, entry.generation > 0);
+                self.heard_up(now, node, entry);
+                if has_moved && self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
+                    self.heard_rooms(now, node, id, rooms);
+                }
+            }
             Message::Changed(change) => self.heard_change(now, node, change),
             Message::Down(id, generation) => {
                 let is_its = |entry: &SessionEntry| is_at(entry, node) && entry.generation <= generation;
@@ -140,23 +159,7 @@ impl Server {
                     self.session_gone(now, id);
                 }
             }
-            Message::Join(room, member) => {
-                let id = member.session;
-                self.with_hearing(node, |hearing| {
-                    hearing.memberships.remove(&(room.clone(), id));
-                });
-                if !self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
-                    return;
-                }
-                let known = self.directory.members(&room).iter().find(|known| known.session == id);
-                let change = match known {
-                    Some(known) if known.state == member.state => return,
-                    Some(_) => RoomChange::Changed,
-                    None => RoomChange::Joined,
-                };
-                self.directory.join(&room, member);
-                self.room_changed(now, &room, id, change);
-            }
+            Message::Join(room, member) => self.heard_join(now, node, room, member),
             Message::Leave(room, id) => {
                 if self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
                     self.heard_leave(now, &room, id);
@@ -242,6 +245,36 @@ impl Server {
             let Home::Node(old) = known.node.clone() else { return };
             self.session_moved(now, id, &old, node, entry.generation);
             self.heard_up(now, node, entry);
+        }
+    }
+
+    fn heard_join(&mut self, now: Now, node: &NodeName, room: RoomId, member: RoomMember) {
+        let id = member.session;
+        self.with_hearing(node, |hearing| {
+            hearing.memberships.remove(&(room.clone(), id));
+        });
+        if !self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
+            return;
+        }
+        let known = self.directory.members(&room).iter().find(|known| known.session == id);
+        let change = match known {
+            Some(known) if known.state == member.state => return,
+            Some(_) => RoomChange::Changed,
+            None => RoomChange::Joined,
+        };
+        self.directory.join(&room, member);
+        self.room_changed(now, &room, id, change);
+    }
+
+    /// A session is in these rooms, and in no others.
+    fn heard_rooms(&mut self, now: Now, node: &NodeName, id: SessionId, rooms: Vec<(RoomId, bytes::Bytes)>) {
+        for room in self.directory.rooms_of(id) {
+            if !rooms.iter().any(|(known, _)| *known == room) {
+                self.heard_leave(now, &room, id);
+            }
+        }
+        for (room, state) in rooms {
+            self.heard_join(now, node, room, RoomMember { session: id, state });
         }
     }
 
