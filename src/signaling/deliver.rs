@@ -82,6 +82,9 @@ pub(super) struct Recorder {
     held: VecDeque<(EventNumber, Requester, Bytes)>,
 }
 
+/// Answers that wait for their event. Beyond this, a store that keeps nothing does not hold up calls.
+const HELD_MAX: usize = 100_000;
+
 impl Refusal {
     /// With nothing but words.
     pub(super) fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
@@ -182,7 +185,7 @@ impl Server {
 
     /// Answers a request once this event is kept.
     pub(super) fn reply_ok_recorded(&mut self, now: Now, to: &Requester, members: Bytes, event: EventNumber) {
-        if event <= self.recorder.kept {
+        if event <= self.recorder.kept || self.recorder.held.len() >= HELD_MAX {
             self.reply_ok(now, to, members);
         } else if to.id.is_some() {
             self.recorder.held.push_back((event, to.clone(), members));

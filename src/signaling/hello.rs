@@ -151,8 +151,26 @@ impl Server {
         let code = match denial.code {
             ErrorCode::Forbidden => CloseCode::Forbidden,
             ErrorCode::LimitExceeded => CloseCode::ConnectionLimit,
-            code if code.is_retryable() => CloseCode::Internal,
-            _ => CloseCode::Unauthorized,
+            // Another try may go well.
+            ErrorCode::RateLimited
+            | ErrorCode::Unavailable
+            | ErrorCode::UpstreamTimeout
+            | ErrorCode::Internal => CloseCode::Internal,
+            ErrorCode::BadRequest
+            | ErrorCode::UnknownType
+            | ErrorCode::TooLarge
+            | ErrorCode::HelloExpected
+            | ErrorCode::Unauthorized
+            | ErrorCode::TokenExpired
+            | ErrorCode::TokenNotYetValid
+            | ErrorCode::NotFound
+            | ErrorCode::PeerOffline
+            | ErrorCode::NoSuchCall
+            | ErrorCode::CallEnded
+            | ErrorCode::AnsweredElsewhere
+            | ErrorCode::Busy
+            | ErrorCode::Glare
+            | ErrorCode::Duplicate => CloseCode::Unauthorized,
         };
         let refusal = Refusal::from(&denial);
         let text = error_text(greeting.id.as_deref(), &refusal);
@@ -458,6 +476,7 @@ impl Server {
         }
         let servers = identity.ice_servers.clone();
         self.take_identity(now, from.session, *identity);
+        self.leave_forbidden_rooms(now, from.session);
         if let Some(servers) = servers {
             members = members.raw("iceServers", &servers.json).number("iceTtl", servers.ttl.as_secs());
         }

@@ -252,7 +252,9 @@ impl Server {
         if let Some(id) = &from.id {
             known.replies.forget(id);
         }
-        let is_abusive = known.buckets.errors.take(now.monotonic, rate, 1).is_err();
+        // A service speaks for many: one of them does not close it.
+        let is_abusive =
+            known.role() == Role::User && known.buckets.errors.take(now.monotonic, rate, 1).is_err();
         let id = from.id.clone().unwrap_or_else(|| Arc::from(""));
         self.note(now, session, Note::Reply(id, super::session::queue::Answer::Error(refusal.members())));
         if is_abusive {

@@ -67,3 +67,16 @@ fn data_may_be_null() {
     let Body::Message { data, .. } = read(text).unwrap().body else { panic!("a message") };
     assert_eq!(data.get(), "null");
 }
+
+#[test]
+fn nothing_that_is_said_gets_into_logs() {
+    for text in [
+        r#"{"type":"hello","token":"hush","resume":{"session":"s_AAAAAAAAAAAAAAAAAAAAAA","token":"hush","epoch":"e","seq":1}}"#,
+        r#"{"type":"auth-refresh","token":"hush"}"#,
+        r#"{"type":"message","to":{"user":"hush"},"data":"hush"}"#,
+        r#"{"type":"call-offer","call":"c","to":{"user":"hush"},"grant":"hush","data":"hush"}"#,
+    ] {
+        let shown = format!("{:?}", read(text).unwrap());
+        assert!(!shown.contains("hush"), "{shown}");
+    }
+}
