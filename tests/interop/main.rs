@@ -1,6 +1,6 @@
-//! The binary proved against real counterparts: coturn's clients, the `turn` crate, aiortc, Chromium, Janus, Redis,
-//! Spring, and clients of our own behind a NAT or with bad intentions; one node, and three as one. `tests/run` installs
-//! the counterparts; without one its tests fail.
+//! The binary proved against real counterparts: coturn's clients, the `turn` crate, aiortc, Chromium, Firefox, Janus,
+//! Redis, Spring, and clients of our own behind a NAT or with bad intentions; one node, and three as one. `tests/run`
+//! installs the counterparts; without one its tests fail.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail by panicking and say why")]
 
@@ -9,7 +9,7 @@ mod amplification;
 mod browser;
 mod calls_browsers;
 mod calls_client;
-mod calls_nat;
+mod calls_networks;
 mod calls_support;
 mod cluster;
 mod dialects;

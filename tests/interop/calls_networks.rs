@@ -111,6 +111,7 @@ impl World {
             .with("listen.udp", format!(r#"["{SERVER}:3478"]"#))
             .with("listen.tcp", "[]")
             .with("listen.tls", "[]")
+            .with("http.require_https", r#""never""#)
             .with("http.metrics_from", format!(r#"["{SERVER}/32"]"#))
             .with("http.listen", format!(r#""{SERVER}:8080""#));
         let server = public.enter(|| Server::start_with(public.command(env!("CARGO_BIN_EXE_iceway")), setup));
