@@ -25,6 +25,7 @@ export async function run() {
   if (running) return;
   running = true;
   $('again').disabled = true;
+  $('to-room').hidden = true;
   show($('verdict'), 'running');
   $('verdict-title').textContent = 'Checking…';
   $('verdict-text').textContent = '';
@@ -54,6 +55,7 @@ async function tryAll() {
     const list = lists.get(way.kind === 'stun' ? 'stun' : way.transport);
     return { way, ...row(list, label(way), way.url ?? ''), judged: undefined };
   });
+  for (const list of lists.values()) list.parentElement.hidden = list.childElementCount === 0;
   for (const one of rows.filter(({ way }) => way.missing)) settle(one, judge(one.way, {}));
   const signaling = trySignaling(first);
   const present = rows.filter(({ way }) => !way.missing);
@@ -77,6 +79,7 @@ async function tryAll() {
     ...rows.map(({ way, judged, figures }) => ({ name: title(way), url: way.url, judged, figures: figures() }))];
   const { state, title: headline, text } = verdict(rows, judged);
   show($('verdict'), state);
+  $('to-room').hidden = state === 'bad';
   $('verdict-title').textContent = headline;
   $('verdict-text').textContent = text;
 }

@@ -6,9 +6,11 @@ const GATHER_MS = 12_000;
 const CONNECT_MS = 10_000;
 const PINGS = 9;
 const SENDING_MS = 1000;
+const SLOW_MS = 5000;
+const LOOK_MS = 100;
 const CHUNK = new Uint8Array(16 * 1024);
 /** Enough to fill any way, little enough that it drains soon; on a phone nobody pays for more than this. */
-const BUFFERED_MAX = 512 * 1024;
+const BUFFERED_MAX = 256 * 1024;
 const SENT_MAX = 24 * 1024 * 1024;
 
 /**
@@ -122,6 +124,7 @@ async function roundTrip(near, far) {
   return times.sort((a, b) => a - b)[PINGS >> 1];
 }
 
+/** What arrives in a second is counted; what is still under way then is not waited for. */
 async function throughput(near, far) {
   let [bytes, first, last] = [0, 0, 0];
   far.onmessage = ({ data }) => {
@@ -131,18 +134,17 @@ async function throughput(near, far) {
     else first = last;
   };
   near.bufferedAmountLowThreshold = BUFFERED_MAX / 2;
-  const end = performance.now() + SENDING_MS;
-  for (let sent = 0; performance.now() < end && sent < SENT_MAX; sent += CHUNK.byteLength) {
+  const begun = performance.now();
+  // A slow way gets longer, until there is something to count.
+  const isOver = () => performance.now() > begun + (bytes > 0 ? SENDING_MS : SLOW_MS);
+  for (let sent = 0; !isOver() && sent < SENT_MAX;) {
     if (near.bufferedAmount > BUFFERED_MAX) {
-      const low = new Promise((resolve) => { near.onbufferedamountlow = resolve; });
-      await within(SENDING_MS * 2, low);
+      await Promise.race([new Promise((resolve) => { near.onbufferedamountlow = resolve; }), pause(LOOK_MS)]);
+      continue;
     }
     near.send(CHUNK);
+    sent += CHUNK.byteLength;
   }
-  // What is under way may still come.
-  const settle = performance.now() + SENDING_MS;
-  while (near.bufferedAmount > 0 && performance.now() < settle) await pause(20);
-  await pause(50);
   return last > first ? (bytes * 8 * 1000) / (last - first) : undefined;
 }
 

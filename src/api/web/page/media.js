@@ -3,7 +3,10 @@
 const FRAMES_PER_SECOND = 15;
 const [WIDTH, HEIGHT] = [640, 480];
 
-/** @returns {Promise<{stream: MediaStream, isDrawn: boolean, why?: string, end: () => void}>} */
+/**
+ * @param {() => string} label what is written into a drawn picture
+ * @returns {Promise<{stream: MediaStream, isDrawn: boolean, why?: string, end: () => void}>}
+ */
 export async function open(withCamera, label) {
   if (!withCamera) return draw(label);
   try {
@@ -55,7 +58,7 @@ function draw(label) {
     pen.font = '600 54px system-ui, sans-serif';
     pen.fillText(new Date().toLocaleTimeString(), WIDTH / 2, HEIGHT / 2);
     pen.font = '28px system-ui, sans-serif';
-    pen.fillText(label, WIDTH / 2, HEIGHT / 2 + 52);
+    pen.fillText(label(), WIDTH / 2, HEIGHT / 2 + 52);
   };
   paint();
   // Not an animation frame: these stop in a tab behind another, and the second tab is the point.

@@ -46,6 +46,8 @@ document.querySelector('.skip').onclick = (event) => {
 addEventListener('pagehide', () => stay?.leave());
 
 $('where').textContent = location.host;
+// Elsewhere this address is another machine.
+if (isTrial) $('link-label').textContent = 'Open this link in a second tab';
 show();
 
 /** The view that the address names: `#room=name&relay`, `#call`, or the checks. */

@@ -57,7 +57,7 @@ export class Stay {
     this.#client.on('state', (state) => state === 'reconnecting' && say('The connection to the server is gone; trying again…'));
     this.#client.on('connected', () => this.#describe());
     this.#client.on('closed', ({ code, reason }) => this.leave(code === 1000 ? '' : `The server closed the connection: ${reason || code}.`));
-    const [media] = await Promise.all([open(withCamera, this.#name), this.#client.ready]);
+    const [media] = await Promise.all([open(withCamera, () => this.#client.user ?? ''), this.#client.ready]);
     if (this.#isOver) return media.end();
     this.#media = media;
     this.#showOwn();
@@ -107,7 +107,7 @@ export class Stay {
   #keep(session, call) {
     const peer = { ...this.#peers.get(session), call };
     this.#peers.get(session)?.tile?.remove();
-    peer.tile = tile(call.peer.user ?? 'Guest');
+    peer.tile = tile(call.peer.user ?? this.#room.members.get(session)?.user ?? 'Guest');
     this.#peers.set(session, peer);
     const watch = () => {
       if (call.connection && !peer.quality) peer.quality = new Quality(call.connection);

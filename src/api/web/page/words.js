@@ -41,7 +41,7 @@ export function judge(way, { gathered, looped }, seen) {
     return { state: 'fair', says: 'works from here alone',
       wrong: `The relay hands out ${relay}: two clients of this server reach each other, others do not reach them.`, remedy };
   }
-  if (looped.rtt > RTT_FAIR_MS || looped.rate < RATE_FAIR) {
+  if (looped.rtt > RTT_FAIR_MS || !(looped.rate >= RATE_FAIR)) {
     return { state: 'fair', says: 'works, slowly',
       wrong: looped.rtt > RTT_FAIR_MS ? 'The way is long: people will talk over each other.' : 'There is room for sound, hardly for video.',
       remedy: 'Try another network. If it is slow everywhere, a node nearer to the clients helps.' };
@@ -120,7 +120,7 @@ function why(way, { errors, ms, late }) {
   if (last?.code === 0) return ['not possible', 'The browser refuses to try.', last.text];
   if (way.transport === 'udp') {
     return ['blocked', `Nothing comes back from ${port} over UDP.`,
-      'Does the server listen there (listen.udp)? Let UDP to that port through its firewall; some offices and hotels block UDP on their side, and the other ways serve there.'];
+      'Does the server listen there (listen.udp)? Let UDP to that port through its firewall; some offices and hotels block UDP on their side, and the other ways serve there.' + misnamed(way)];
   }
   if (!late && ms < REFUSED_MS && way.transport === 'tcp' && way.found === 'name') {
     return ['no connection', `No connection to ${port} comes about.`, 'Does the name lead to the server (DNS), and does it listen there (listen.tcp)?'];
@@ -133,7 +133,14 @@ function why(way, { errors, ms, late }) {
       ? 'The name must lead to the server (DNS), and the certificate be valid for it and of an authority that browsers trust; if both are so, nothing listens there (listen.tls).'
       : 'Browsers want a certificate for the name they ask for: set node.host to the name in it.'];
   }
-  return ['blocked', `No answer from ${port} over ${over}.`, `Let TCP to that port through the firewall of the server (listen.${way.transport}).`];
+  return ['blocked', `No answer from ${port} over ${over}.`, `Let TCP to that port through the firewall of the server (listen.${way.transport}).${misnamed(way)}`];
+}
+
+/** Nobody but the operator knows whether an announced address is the right one. */
+function misnamed(way) {
+  const host = hostOf(way.url);
+  return way.found === 'name' || host === plain(location.hostname) ? ''
+    : ` If ${host} is not the public address of the server, relay.external is wrong.`;
 }
 
 /** What a TURN server says no with (RFC 8656). */
