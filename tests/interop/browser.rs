@@ -102,7 +102,7 @@ fn call(server: &Server, sides: &[Value]) -> Value {
 }
 
 /// Puts the server's authority into the certificate store of the home directory that the browsers get.
-fn trust(server: &Server) {
+pub(crate) fn trust(server: &Server) {
     let store = server.directory().join(".pki/nssdb");
     std::fs::create_dir_all(&store).unwrap();
     let store = format!("sql:{}", store.display());
