@@ -7,8 +7,10 @@ mod support;
 
 mod active;
 mod glare;
+mod interleavings;
 mod lasting;
 mod limits;
+mod nodes;
 mod rights;
 mod ringing;
 

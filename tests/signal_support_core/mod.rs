@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) ice_life: Duration,
     /// From where the next sockets come.
     pub(crate) address: IpAddr,
+    /// What goes to runs of other nodes.
+    pub(crate) packets: VecDeque<(NodeName, u64, Bytes)>,
 }
 
 /// One socket as its client sees it.
@@ -79,8 +81,13 @@ impl World {
     }
 
     pub(crate) fn with(options: Options) -> Self {
-        let setup =
-            Setup { options, node: NodeName("n1".into()), run: 1, key: zeroize::Zeroizing::new([7; 32]) };
+        Self::node(options, 1)
+    }
+
+    /// The node `n` and this number, of several.
+    pub(crate) fn node(options: Options, number: u8) -> Self {
+        let node = NodeName(format!("n{number}").into());
+        let setup = Setup { options, node, run: 1, key: zeroize::Zeroizing::new([number; 32]) };
         Self {
             server: Server::new(setup),
             now: Now { monotonic: Instant::from_millis(1_000_000), unix_millis: 1_790_000_000_000 },
@@ -96,6 +103,7 @@ impl World {
             token_life: None,
             ice_life: Duration::from_secs(3600),
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+            packets: VecDeque::new(),
         }
     }
 
@@ -204,6 +212,14 @@ impl World {
         let found: Vec<&str> = frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect();
         assert_eq!(found, types, "{frames:?}");
         frames
+    }
+
+    /// Frames that were taken too early come first again.
+    pub(crate) fn put_back(&mut self, of: impl Into<ConnectionId>, frames: Vec<Value>) {
+        let Some(socket) = self.sockets.get_mut(&of.into()) else { return };
+        for frame in frames.into_iter().rev() {
+            socket.inbox.push_front(frame);
+        }
     }
 
     /// How a socket was closed.
@@ -359,7 +375,7 @@ impl World {
                     let servers = Ok(self.ice_servers());
                     self.server.handle_ice_servers(self.now, session, reason, servers);
                 }
-                Output::ToNode { .. } => {}
+                Output::ToNode { node, run, bytes } => self.packets.push_back((node, run, bytes)),
             }
         }
     }

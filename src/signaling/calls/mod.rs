@@ -77,19 +77,11 @@ impl Server {
         let (Some(call), Some(owner)) = (self.calls.get(id), self.calls.owner(id)) else {
             return Err(no_such_call());
         };
+        if matches!(action, Action::Offer(_)) && call.record.caller.user != asker.place.user {
+            return Err(duplicate("the call's id is in use"));
+        }
         if call.is_ended() {
-            return Err(match action {
-                _ if call.concerns(&asker.place) => call_ended(),
-                Action::Offer(_) => duplicate("the call's id is in use"),
-                Action::Ringing
-                | Action::Answer(_)
-                | Action::Reject { .. }
-                | Action::Hangup { .. }
-                | Action::Candidates(_)
-                | Action::Renegotiate { .. }
-                | Action::Rejoin
-                | Action::Upgrade { .. } => no_such_call(),
-            });
+            return Err(if call.concerns(&asker.place) { call_ended() } else { no_such_call() });
         }
         match owner.clone() {
             Owner::Here => self.act(now, asker, id, action),

@@ -47,8 +47,15 @@ pub(super) fn write_body(writer: &mut Writer, body: &Body<'_>) -> bool {
         Body::CallUpgrade { room, call, sfu } => {
             writer.byte(7).text(room.as_str()).option(call.as_ref(), write_call).text(sfu.get());
         }
-        Body::CallOffer { .. }
-        | Body::Hello(_)
+        // Offered again: what is known of the call from its first offer is left out.
+        Body::CallOffer { call, to, ttl, data, media: _, grant: _ } => {
+            write_to(writer.byte(8).text(call.as_str()), to);
+            writer.option(*ttl, |writer, ttl| {
+                writer.number(ttl);
+            });
+            writer.text(data.get());
+        }
+        Body::Hello(_)
         | Body::Ack
         | Body::Ping { .. }
         | Body::AuthRefresh { .. }
@@ -92,7 +99,15 @@ pub(super) fn read_body<'a>(reader: &mut Reader<'a>) -> Option<Body<'a>> {
             call: reader.option(call)?,
             sfu: read_json(reader)?,
         },
-        8.. => return None,
+        8 => Body::CallOffer {
+            call: call(reader)?,
+            to: read_to(reader)?,
+            media: Vec::new(),
+            ttl: reader.option(Reader::number)?,
+            grant: None,
+            data: read_json(reader)?,
+        },
+        9.. => return None,
     })
 }
 
