@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What is published next.
-fn tap(url: &str, messages: usize) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn tap(url: &str, messages: usize) -> Vec<(String, Vec<u8>)> {
     let client = redis::Client::open(url).unwrap();
     let mut connection = client.get_connection().unwrap();
     let mut tap = connection.as_pubsub();
@@ -24,13 +24,13 @@ fn tap(url: &str, messages: usize) -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-fn publish(redis: &Redis, channel: &str, frame: &[u8]) {
+pub(crate) fn publish(redis: &Redis, channel: &str, frame: &[u8]) {
     let client = redis::Client::open(redis.url()).unwrap();
     let mut connection = client.get_connection().unwrap();
     redis::cmd("PUBLISH").arg(channel).arg(frame).query::<u64>(&mut connection).unwrap();
 }
 
-fn refused(node: &TestNode) -> u64 {
+pub(crate) fn refused(node: &TestNode) -> u64 {
     node.cluster.counters().peers.frames_refused
 }
 

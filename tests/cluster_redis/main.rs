@@ -12,6 +12,7 @@ mod outage;
 #[path = "../cluster_conformance/mod.rs"]
 mod peers;
 mod sharing;
+mod signals;
 #[path = "../support_redis/mod.rs"]
 mod support_redis;
 mod usage;
