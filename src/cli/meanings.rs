@@ -1,6 +1,9 @@
 //! What reasons and codes mean, for the reference.
 
-use crate::turn::{Code, DropReason, Refusal};
+use crate::{
+    signaling::{CloseCode, ErrorCode},
+    turn::{Code, DropReason, Refusal},
+};
 
 /// What was dropped, in one sentence.
 pub(super) const fn of_drop(reason: DropReason) -> &'static str {
@@ -84,5 +87,63 @@ pub(super) const fn of_code(code: Code) -> &'static str {
         Code::InsufficientCapacity => {
             "No free relay port, limits.allocations_total or limits.allocations_cluster reached, out of descriptors, or draining."
         }
+    }
+}
+
+/// Why a socket of the signaling relay is closed, and what its client does, in one sentence.
+pub(super) const fn of_close(code: CloseCode) -> &'static str {
+    match code {
+        CloseCode::Normal => "The client said bye.",
+        CloseCode::GoingAway => "The process ends without draining; connect again.",
+        CloseCode::Internal => "The server failed, or could not judge the token; resume.",
+        CloseCode::Draining => "The node ends; resume, another one takes over.",
+        CloseCode::NoPong => "Nothing was heard within signal.heartbeat_timeout; resume.",
+        CloseCode::Slow => "More waited to be read than is kept; resume.",
+        CloseCode::WriteError => "The socket could not be written; resume.",
+        CloseCode::Moved => "The session was resumed on another socket or node.",
+        CloseCode::SessionExpired => "The session is over; begin a new one.",
+        CloseCode::EpochReset => "What was missed cannot be replayed; begin a new session.",
+        CloseCode::TokenExpired => {
+            "The token ran out and none followed; begin a new session with a fresh one."
+        }
+        CloseCode::StateInvalidated => {
+            "The session or its token was revoked; begin a new one with a fresh token."
+        }
+        CloseCode::BadProtocol => "What came is no frame of the protocol; stop.",
+        CloseCode::Unauthorized => "The token is not taken; stop, unless there is a newer one.",
+        CloseCode::UnsupportedData => "A binary frame; stop.",
+        CloseCode::Forbidden => "The user may not connect, or was revoked; stop.",
+        CloseCode::HelloTimeout => "No hello within signal.hello_timeout; stop.",
+        CloseCode::Replaced => "The same device of the user has a newer session; stop.",
+        CloseCode::TooLarge => "A frame above signal.frame_bytes_max or signal.hello_bytes_max; stop.",
+        CloseCode::Abusive => "Limits were broken again and again; stop.",
+        CloseCode::ConnectionLimit => "Too many sockets or sessions; stop.",
+    }
+}
+
+/// When a request on the signaling relay is refused like this, in one sentence.
+pub(super) const fn of_error(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::BadRequest => "A field is missing or wrong; the message says which.",
+        ErrorCode::UnknownType => "No frame of this type is known here.",
+        ErrorCode::TooLarge => "The frame is above a limit.",
+        ErrorCode::HelloExpected => "The first frame must be hello.",
+        ErrorCode::Unauthorized => "The token is not taken.",
+        ErrorCode::TokenExpired => "The token has run out; get a new one.",
+        ErrorCode::TokenNotYetValid => "The token begins later: clocks differ by details.skew seconds.",
+        ErrorCode::Forbidden => "Neither the token nor the backend allows it.",
+        ErrorCode::NotFound => "There is no such room, session or user.",
+        ErrorCode::PeerOffline => "The other side has no session.",
+        ErrorCode::NoSuchCall => "There is no such call, or it is another's.",
+        ErrorCode::CallEnded => "The call is over.",
+        ErrorCode::AnsweredElsewhere => "Another device was first.",
+        ErrorCode::Busy => "The callee is in too many calls.",
+        ErrorCode::Glare => "An offer the other way won; details.call names it.",
+        ErrorCode::Duplicate => "The name is in use.",
+        ErrorCode::RateLimited => "Too often; retryAfter says when again.",
+        ErrorCode::LimitExceeded => "Too many at once.",
+        ErrorCode::Unavailable => "Another node, the store or the issuer cannot be reached; try again.",
+        ErrorCode::UpstreamTimeout => "The backend did not answer in time, so it is not allowed; try again.",
+        ErrorCode::Internal => "The server failed; its log says why.",
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{exit::EXIT_CODES, meanings};
 use crate::{
-    api::PROBLEMS,
+    api::{DecisionResult, PROBLEMS},
     config::reference_table,
     runtime::{AcceptFailure, StreamClose, StreamRefusal, StreamState},
+    signaling::{CloseCode, ErrorCode, Rule},
     telemetry::{Kind, METRICS},
     turn::{BindError, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
 };
@@ -25,6 +26,7 @@ pub fn reference() -> String {
     metrics(&mut text);
     labels(&mut text);
     problems(&mut text);
+    signaling(&mut text);
     exits(&mut text);
     text
 }
@@ -76,6 +78,25 @@ fn problems(text: &mut String) {
     for problem in PROBLEMS {
         text.push_str(&format!("| `{}` | {} | {} |\n", problem.code, problem.status, problem.title));
     }
+}
+
+fn signaling(text: &mut String) {
+    text.push_str("\n## Signaling\n\nSockets are closed with a code; up to 4199 clients resume, up to 4399 they begin anew, from 4400 on they stop.\n\n");
+    text.push_str("| close code | meaning |\n|---|---|\n");
+    let mut codes = CloseCode::ALL;
+    codes.sort_unstable_by_key(|code| code.code());
+    for code in codes {
+        text.push_str(&format!("| {} | {} |\n", code.code(), meanings::of_close(code)));
+    }
+    text.push_str("\nRequests are refused with a `code`; those marked may succeed later.\n\n| code | meaning |\n|---|---|\n");
+    for code in ErrorCode::ALL {
+        let mark = if code.is_retryable() { " (retryable)" } else { "" };
+        text.push_str(&format!("| `{}`{mark} | {} |\n", code.as_str(), meanings::of_error(code)));
+    }
+    let results: Vec<String> = DecisionResult::ALL.iter().map(|it| format!("`{}`", it.as_str())).collect();
+    text.push_str(&format!("\n`iceway_signal_decisions_total`, `result`: {}\n", results.join(", ")));
+    let rules: Vec<String> = Rule::ALL.iter().map(|it| format!("`{}`", it.as_str())).collect();
+    text.push_str(&format!("\n`iceway_signal_limit_trips_total`, `limit`: {}\n", rules.join(", ")));
 }
 
 fn exits(text: &mut String) {

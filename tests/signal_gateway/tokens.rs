@@ -36,7 +36,7 @@ async fn each_fault_of_a_token_has_its_code() {
         issuer.sign(&claims)
     };
     let (expired, code) = refused(&node, &with("exp", json!(now() - 100))).await;
-    assert_eq!((&expired["code"], code), (&json!("token-expired"), 4203), "{expired}");
+    assert_eq!((&expired["code"], code), (&json!("token-expired"), 4401), "{expired}");
     let (early, _) = refused(&node, &with("nbf", json!(now() + 200))).await;
     assert_eq!(early["code"], "token-not-yet-valid", "{early}");
     let skew = early["details"]["skew"].as_u64().unwrap();

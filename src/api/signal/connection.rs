@@ -102,10 +102,10 @@ impl Connection {
     async fn carry(&mut self) -> End {
         let mut frames = Vec::new();
         loop {
-            if let Err(end) = self.write(&mut frames).await {
-                return end;
-            }
-            let is_reading = self.deciding.is_none() && !self.hub.look(|server| server.is_waiting(self.id));
+            let is_reading = match self.write(&mut frames).await {
+                Ok(is_reading) => is_reading && self.deciding.is_none(),
+                Err(end) => return end,
+            };
             tokio::select! {
                 () = self.wake.notified() => {}
                 decision = decided(&mut self.deciding) => {
@@ -122,10 +122,13 @@ impl Connection {
         }
     }
 
-    /// Writes all there is.
-    async fn write(&mut self, frames: &mut Vec<String>) -> Result<(), End> {
+    /// Writes all there is; answers whether more frames may be handed in.
+    async fn write(&mut self, frames: &mut Vec<String>) -> Result<bool, End> {
         loop {
-            let written = self.hub.with(|server, now| server.poll_connection(now, self.id, frames));
+            let (written, is_waiting) = self.hub.with(|server, now| {
+                let written = server.poll_connection(now, self.id, frames);
+                (written, server.is_waiting(self.id))
+            });
             let is_last = frames.is_empty();
             if !is_last {
                 self.send(frames.drain(..).map(Message::from)).await?;
@@ -134,7 +137,7 @@ impl Connection {
                 Written::Open if is_last => {
                     // What is idle holds no memory.
                     frames.shrink_to(0);
-                    return Ok(());
+                    return Ok(!is_waiting);
                 }
                 Written::Open => {}
                 Written::Ping => self.send([Message::Ping(Default::default())].into_iter()).await?,
