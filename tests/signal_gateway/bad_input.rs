@@ -57,7 +57,7 @@ async fn a_bad_frame_of_a_session_is_answered_and_another_session_does_not_notic
     ann.expect("call-offer").await;
     ann.send_message(Message::binary(vec![0; 10])).await;
     assert_eq!(ann.closed().await, 4402);
-    bob.request(json!({ "type": "ice-servers" })).await;
+    bob.request(json!({ "type": "join", "room": "still-served" })).await;
 }
 
 #[tokio::test]
