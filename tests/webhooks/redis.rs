@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use iceway::cluster::ACL_RULE;
+
 use crate::{
     is_complete,
     node::{Node, config, in_file, in_redis},
     receiver::{Mode, Receiver},
-    support_redis::{Redis, RedisCluster, Scratch},
+    support_redis::{Options, Redis, RedisCluster, Scratch},
 };
 
 #[test]
@@ -161,6 +163,27 @@ fn redis_learns_no_name_and_forgeries_are_not_delivered() {
     let taken = receiver.wait_taken(1);
     is_complete(&taken, 1, 1);
     delivering.until(|_| redis.command(&["XLEN", "iceway:{events:0}"]) == ::redis::Value::Int(0));
+}
+
+#[test]
+fn the_documented_user_may_do_all_of_it_and_nothing_is_denied() {
+    let lines = vec![format!("user iceway on >secret {ACL_RULE}")];
+    let redis = Redis::start_with(Options { lines, ..Options::default() });
+    let receiver = Receiver::start(Mode::Answer(500));
+    let mut config = in_redis(config(&receiver.url()), &redis.url_as("iceway", "secret"));
+    config.webhooks.retry_for = Duration::from_millis(100);
+    let node = Node::start("n1", &config);
+    node.record("c_1", 1);
+    node.record("c_1", 2);
+    node.until(|node| node.dead() == 2);
+    receiver.set(Mode::Answer(200));
+    assert_eq!(node.replay(), 2);
+    is_complete(&receiver.wait_taken(2), 1, 2);
+    assert_eq!(node.calls(0).0, [("c_1".to_owned(), 2)]);
+    let (_, steps) = node.runtime.block_on(node.cluster.call("c_1")).unwrap().unwrap();
+    assert_eq!(steps.len(), 2);
+    node.close();
+    assert_eq!(redis.command(&["ACL", "LOG"]), ::redis::Value::Array(Vec::new()));
 }
 
 #[test]
