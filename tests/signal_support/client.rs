@@ -132,7 +132,7 @@ impl Client {
     /// Sends a request that must be answered `ok`.
     pub(crate) async fn request(&mut self, frame: Value) -> Value {
         let answer = self.answer_to(frame.clone()).await;
-        assert_eq!(answer["type"], "ok", "to {frame}");
+        assert_eq!(answer["type"], "ok", "to {frame}: {answer}");
         answer
     }
 

@@ -27,7 +27,7 @@ async fn of_three_devices_on_three_nodes_that_answer_at_once_one_wins() {
         let answered = ann.request(offer(&call, &callee)).await;
         assert_eq!(answered["delivered"], 3, "{answered}");
         for device in &mut devices {
-            device.expect("call-offer").await;
+            device.wait_for("call-offer").await;
         }
         let [first, second, third] = &mut devices;
         let (first, second, third) = tokio::join!(

@@ -63,24 +63,26 @@ impl Wall {
         let name = address.to_string().replace('.', "-");
         let wall = Self { table: format!("iceway-{}-{name}", std::process::id()) };
         let rules = format!(
-            "table ip {} {{ chain input {{ type filter hook input priority 0; ip saddr {address} drop; \
-             ip daddr {address} drop; }} }}",
-            wall.table
+            "add table ip {table}\nadd chain ip {table} input {{ type filter hook input priority 0; }}\n\
+             add rule ip {table} input ip saddr {address} drop\nadd rule ip {table} input ip daddr {address} drop\n",
+            table = wall.table
         );
-        nft(&rules);
+        assert!(nft(&rules), "nft refuses {rules}");
         wall
     }
 }
 
 impl Drop for Wall {
     fn drop(&mut self) {
-        nft(&format!("delete table ip {}", self.table));
+        // tests/run looks for what is left.
+        nft(&format!("delete table ip {}\n", self.table));
     }
 }
 
-fn nft(rules: &str) {
-    let mut child =
-        Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().expect("nftables is there");
-    child.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success(), "nft refuses {rules}");
+/// Whether it is done.
+fn nft(rules: &str) -> bool {
+    let child = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn();
+    let Ok(mut child) = child else { return false };
+    let is_written = child.stdin.take().is_some_and(|mut input| input.write_all(rules.as_bytes()).is_ok());
+    is_written && child.wait().is_ok_and(|status| status.success())
 }

@@ -13,7 +13,8 @@ const PACE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_node_that_drains_loses_no_session_and_no_frame() {
-    let scene = Scene::start(3, unlimited()).await;
+    // Over before the talkers are.
+    let scene = Scene::start(3, unlimited().with("signal.drain_within", "\"8s\"")).await;
     let mut talkers = Vec::new();
     for at in 0..CLIENTS {
         let listener = scene.client(0, &format!("listener-{at}"), "phone").await;
