@@ -30,11 +30,6 @@ impl Rate {
     pub(super) const fn per_minute(units: u32) -> Self {
         Self::new(units, Duration::from_secs(60), units)
     }
-
-    /// All of an hour may come at once.
-    pub(super) const fn per_hour(units: u32) -> Self {
-        Self::new(units, Duration::from_secs(3600), units)
-    }
 }
 
 /// How far somebody is from what a [`Rate`] allows: the point, in nanoseconds, when nothing is counted any more.

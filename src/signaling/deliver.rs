@@ -257,16 +257,6 @@ impl Server {
         self.timers.put(at, timer);
     }
 
-    /// 128 random bits.
-    pub(super) fn random_u128(&mut self) -> u128 {
-        self.random.number()
-    }
-
-    /// 256 random bits.
-    pub(super) fn random_token(&mut self) -> [u8; 32] {
-        self.random.token()
-    }
-
     fn queue_room(&self) -> Room {
         Room { frames: self.setup.options.ring_frames, bytes: self.setup.options.ring_bytes }
     }

@@ -97,7 +97,7 @@ impl Server {
             }
         }
         texts.extend(last);
-        self.sockets.set_stage(connection, Stage::Closing(code, Box::new(texts)));
+        self.sockets.set_stage(connection, Stage::Closing(code, texts.into()));
         self.wake_again(connection);
         let Some(session) = session else { return };
         match code.ends_session() {

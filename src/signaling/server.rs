@@ -194,7 +194,7 @@ impl Server {
         match &mut socket.stage {
             Stage::Closing(code, last) => {
                 last.iter().for_each(|text| self.counters.went(text));
-                frames.append(last);
+                frames.extend(std::mem::take(last));
                 return Written::Close(*code);
             }
             Stage::Attached(session) => {

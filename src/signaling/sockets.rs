@@ -46,7 +46,7 @@ pub(super) enum Stage {
     /// Its session.
     Attached(SessionId),
     /// To be closed with this code, after these frames.
-    Closing(CloseCode, Box<Vec<String>>),
+    Closing(CloseCode, Box<[String]>),
     /// To be closed later: a hello that failed once too often.
     Delayed(Box<Delay>),
 }

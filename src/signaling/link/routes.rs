@@ -107,7 +107,24 @@ impl Server {
             message @ Message::ToCall { caller: Some(caller), .. } => {
                 self.send_on(now, caller, None, message);
             }
-            message => self.arrive(now, message),
+            message @ (Message::ToCall { caller: None, .. }
+            | Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(..)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)
+            | Message::Lost(_)
+            | Message::Take { .. }
+            | Message::Taken(..)
+            | Message::NotTaken(_)
+            | Message::Moved { .. }
+            | Message::Seen(..)
+            | Message::Fence { .. }
+            | Message::Passed(..)) => self.arrive(now, message),
         }
     }
 
@@ -139,11 +156,10 @@ impl Server {
         // What happened here before is known there before.
         self.tell_news();
         let Some(link) = self.links.up(node) else { return };
-        match message {
-            Message::Frame { to, tail, receipt } => {
-                to.iter().for_each(|to| link.send_frame(*to, tail.clone(), receipt.clone()));
-            }
-            message => link.say(&message),
+        if let Message::Frame { to, tail, receipt } = message {
+            to.iter().for_each(|to| link.send_frame(*to, tail.clone(), receipt.clone()));
+        } else {
+            link.say(&message);
         }
     }
 
@@ -171,7 +187,22 @@ impl Server {
             Message::Fence { session, origin, number } => {
                 self.send_to_node(&origin, None, Message::Passed(session, number));
             }
-            _ => debug_assert!(false, "only what is for sessions arrives"),
+            Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(..)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)
+            | Message::Lost(_)
+            | Message::Take { .. }
+            | Message::Taken(..)
+            | Message::NotTaken(_)
+            | Message::Moved { .. }
+            | Message::Seen(..)
+            | Message::Passed(..) => debug_assert!(false, "only what is for sessions arrives"),
         }
     }
 
@@ -202,7 +233,22 @@ impl Server {
                     self.fence_passed(now, session);
                 }
             }
-            _ => debug_assert!(false, "that is about no move"),
+            Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(..)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)
+            | Message::Frame { .. }
+            | Message::Answer { .. }
+            | Message::ToCall { .. }
+            | Message::Lost(_)
+            | Message::Take { .. }
+            | Message::Taken(..)
+            | Message::NotTaken(_) => debug_assert!(false, "that is about no move"),
         }
     }
 

@@ -88,7 +88,23 @@ impl Server {
                     self.not_taken(now, session);
                 }
             }
-            _ => debug_assert!(false, "that is about no hand-over"),
+            Message::Begin
+            | Message::End
+            | Message::Again
+            | Message::Up(..)
+            | Message::Changed(_)
+            | Message::Down(..)
+            | Message::Join(..)
+            | Message::Leave(..)
+            | Message::Call(_)
+            | Message::Frame { .. }
+            | Message::Answer { .. }
+            | Message::ToCall { .. }
+            | Message::Lost(_)
+            | Message::Moved { .. }
+            | Message::Seen(..)
+            | Message::Fence { .. }
+            | Message::Passed(..) => debug_assert!(false, "that is about no hand-over"),
         }
     }
 

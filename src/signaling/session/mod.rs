@@ -32,8 +32,11 @@ pub(super) struct Session {
     /// Users whose presence it is told.
     pub(super) watches: Vec<UserId>,
     /// Sessions it speaks for, by user and device.
-    pub(super) carried: Option<Box<HashMap<(UserId, Box<str>), SessionId, ahash::RandomState>>>,
+    pub(super) carried: Option<Box<Carried>>,
 }
+
+/// Sessions by the user and the device that a backend speaks for.
+type Carried = HashMap<(UserId, Box<str>), SessionId, ahash::RandomState>;
 
 /// How a session reaches its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
