@@ -97,11 +97,9 @@ fn connect(world: &mut World, call: &str, from: &mut Phone, to: &mut Phone) {
 
 /// The steps of a call that the backend was told, with the record each came with.
 fn steps(world: &World, call: &str) -> Vec<(CallStep, CallRecord)> {
-    let step = |kind: &EventKind| match kind {
-        EventKind::Call { step, call: record } if record.id.as_str() == call => {
-            Some((*step, (**record).clone()))
-        }
-        _ => None,
+    let step = |kind: &EventKind| {
+        let EventKind::Call { step, call: record } = kind else { return None };
+        (record.id.as_str() == call).then(|| (*step, (**record).clone()))
     };
     let steps: Vec<_> = world.events.iter().filter_map(|event| step(&event.kind)).collect();
     for (index, (_, record)) in steps.iter().enumerate() {
