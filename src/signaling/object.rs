@@ -176,7 +176,7 @@ mod tests {
             .number("most", u64::MAX)
             .flag("flag", true)
             .raw("raw", b"[1]")
-            .array("users", users, |out, user| push_string(out, user))
+            .array("users", users, push_string)
             .whole();
         let value: serde_json::Value = serde_json::from_slice(&whole).unwrap();
         assert_eq!(

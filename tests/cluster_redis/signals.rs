@@ -250,7 +250,7 @@ impl Relay {
                 Output::ToNode { node, run, bytes } => {
                     self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                     // What cannot be carried comes again.
-                    let _ = self.cluster.send_signal(&node.0, run, bytes);
+                    let _is_sent = self.cluster.send_signal(&node.0, run, bytes);
                 }
             }
         }

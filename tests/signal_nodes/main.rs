@@ -2,7 +2,7 @@
 //!
 //! `SIGNAL_SEED=7 cargo test --test signal_nodes` runs one seed of each; `SIGNAL_SEEDS=1000` so many.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod chance;
 mod cluster;

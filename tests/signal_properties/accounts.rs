@@ -60,6 +60,7 @@ proptest! {
                 world.settle();
             }
         }
+        #[allow(clippy::needless_range_loop)]
         for at in 0..LISTENERS {
             resume(&mut world, &mut listeners[at], at, 0, is_honest);
         }

@@ -1,6 +1,6 @@
 //! Events of calls on their way to a backend: a real HTTP receiver, real files, a real Redis, real processes.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stderr, clippy::unwrap_used)]
 
 mod alone;
 mod node;

@@ -20,6 +20,7 @@ async fn of_three_devices_on_three_nodes_that_answer_at_once_one_wins() {
             scene.client(1, &callee, "phone").await,
             scene.client(2, &callee, "tablet").await,
         ];
+        #[allow(clippy::needless_range_loop)]
         for device in 0..3 {
             wait_for_device(&scene, round % 3, devices[device].session()).await;
         }

@@ -35,7 +35,7 @@ async fn of_a_thousand_crossed_offers_each_becomes_one_call() {
 /// was refused because the other was known already.
 async fn become_one_call((left, right): &mut (Client, Client), at: usize) -> bool {
     // Either side's is the lesser one in turn.
-    let (a, b) = if at % 2 == 0 { ("a", "b") } else { ("b", "a") };
+    let (a, b) = if at.is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
     let (from_left, from_right) = (format!("c_{a}_{at}"), format!("c_{b}_{at}"));
     let left_offer = offer(&from_left, &format!("right-{at}"));
     let right_offer = offer(&from_right, &format!("left-{at}"));
