@@ -96,7 +96,7 @@ fn signaling(text: &mut String) {
     let results: Vec<String> = DecisionResult::ALL.iter().map(|it| format!("`{}`", it.as_str())).collect();
     text.push_str(&format!("\n`iceway_signal_decisions_total`, `result`: {}\n", results.join(", ")));
     let rules: Vec<String> = Rule::ALL.iter().map(|it| format!("`{}`", it.as_str())).collect();
-    text.push_str(&format!("\n`iceway_signal_limit_trips_total`, `limit`: {}\n", rules.join(", ")));
+    text.push_str(&format!("\n`iceway_signal_trips_total`, `limit`: {}\n", rules.join(", ")));
 }
 
 fn exits(text: &mut String) {

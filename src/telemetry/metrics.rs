@@ -141,7 +141,7 @@ metrics! {
     SIGNAL_RESUMES: Counter "iceway_signal_resumes_total" ["result"], "Clients that came back for their session, by what became of it.";
     SIGNAL_REPLAYED_FRAMES: Counter "iceway_signal_replayed_frames_total" [], "Frames that were sent again to clients that came back.";
     SIGNAL_QUEUE_BYTES: Gauge "iceway_signal_queue_bytes" [], "Bytes kept until clients have them.";
-    SIGNAL_LIMIT_TRIPS: Counter "iceway_signal_limit_trips_total" ["limit"], "Times somebody reached a limit of the signaling relay.";
+    SIGNAL_LIMIT_TRIPS: Counter "iceway_signal_trips_total" ["limit"], "Times somebody reached a limit of the signaling relay.";
     SIGNAL_CONNECTS: Counter "iceway_signal_connects_total" ["result"], "Requests for a socket of the signaling relay, by whether it was opened.";
     SIGNAL_CLOSES: Counter "iceway_signal_closes_total" ["code"], "Sockets that the signaling relay closed, by the code of the close frame.";
     SIGNAL_DECISIONS: Counter "iceway_signal_decisions_total" ["kind", "result"], "Questions to the backend about who may do what, by what was asked and what became of it.";

@@ -100,7 +100,7 @@ async fn too_many_frames_are_refused_and_then_the_socket_is_closed() {
     }
     assert!(socket_codes.iter().all(|code| code == "rate-limited"), "{socket_codes:?}");
     until("the limit is counted", Duration::from_secs(5), || {
-        node.metric("iceway_signal_limit_trips_total", &["limit=\"frames\""]) >= 1.0
+        node.metric("iceway_signal_trips_total", &["limit=\"frames\""]) >= 1.0
     })
     .await;
 }

@@ -79,7 +79,7 @@ struct Says {
     get,
     path = "/v1/rooms/{id}",
     tag = "signaling",
-    params(("id" = String, Path, description = "The name of the room.")),
+    params(("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),
     responses((status = 200, description = "Who is there.", body = RoomAnswer))
 )]
 pub(crate) async fn room(
@@ -99,8 +99,8 @@ pub(crate) async fn room(
     path = "/v1/rooms/{id}/members/{session}",
     tag = "signaling",
     params(
-        ("id" = String, Path, description = "The name of the room."),
-        ("session" = String, Path, description = "The session.")
+        ("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"),
+        ("session" = String, Path, description = "The session.", pattern = "^s_[A-Za-z0-9_-]{22}$")
     ),
     responses((status = 204, description = "It is there no more."))
 )]
@@ -126,7 +126,7 @@ pub(crate) async fn remove_member(
     post,
     path = "/v1/rooms/{id}/messages",
     tag = "signaling",
-    params(("id" = String, Path, description = "The name of the room.")),
+    params(("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),
     request_body = RoomMessage,
     responses((status = 201, description = "It is on its way.", body = RoomMessageAnswer))
 )]

@@ -37,9 +37,10 @@ const JTI_BYTES_MAX: usize = 512;
 #[into_params(parameter_in = Query)]
 pub(crate) struct SessionsQuery {
     /// Only sessions of this user.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     user: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^s_[A-Za-z0-9_-]{22}$")]
     after: Option<String>,
     /// How many; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]

@@ -62,7 +62,7 @@ pub(crate) struct TicketAnswer {
 #[into_params(parameter_in = Query)]
 pub(crate) struct DecisionsQuery {
     /// Only what was said of this user, as caller or callee; all of it unless given.
-    #[param(min_length = 1, max_length = 256)]
+    #[param(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     user: Option<String>,
 }
 
