@@ -129,11 +129,11 @@ fn resume(world: &mut World, listener: &mut Listener, at: usize, node: usize, is
     (got.seq, got.data) = (seq, data);
     world.say(client, &hello.to_string());
     world.decide(client, true);
-    for _ in 0..40 {
+    for _ in 0..400 {
         if !world.clients[&client].welcome.is_null() {
             break;
         }
-        // Another node is asked; it answers, or the time is over.
+        // Another node is asked; it answers, or the time is over: longer where packets are late and lost.
         if is_honest || world.under_way.len() > 20 {
             world.settle();
         } else if !world.under_way.is_empty() {
