@@ -5,6 +5,8 @@
 
 #[path = "../signal_support/mod.rs"]
 mod signal_support;
+#[path = "../support_redis/mod.rs"]
+mod support_redis;
 
 mod administration;
 mod backend;
@@ -12,6 +14,7 @@ mod bad_input;
 mod decisions;
 mod draining;
 mod entry;
+mod nodes;
 mod tls;
 mod tokens;
 mod upgrade;
