@@ -38,6 +38,8 @@ pub(super) struct Known {
     pub(super) client: IpAddr,
     /// Whether nobody on the way could read along.
     pub(super) is_secure: bool,
+    /// Whether it came over the control socket, which only the administrator can open.
+    pub(super) is_control: bool,
     /// Whether a proxy that is not trusted says that it forwarded the request.
     pub(super) is_forwarded: bool,
     /// The names in the client's certificate, which was verified.
@@ -72,6 +74,7 @@ impl Exchange {
             id: HeaderValue::from_static("unknown"),
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             is_secure: false,
+            is_control: false,
             is_forwarded: false,
             certificate: None,
             limits: Mutex::default(),
@@ -84,6 +87,7 @@ impl Exchange {
             id: HeaderValue::from_static("signal"),
             client,
             is_secure: true,
+            is_control: false,
             is_forwarded: false,
             certificate,
             limits: Mutex::default(),

@@ -24,6 +24,7 @@ pub(super) fn command() -> Command {
         .subcommand(check())
         .subcommand(credentials())
         .subcommand(super::api_keys_command::api_keys())
+        .subcommand(drain())
         .subcommand(healthcheck())
 }
 
@@ -128,6 +129,23 @@ fn verify() -> Command {
         .group(ArgGroup::new("given").args(["password", "password-file"]))
         .arg(config())
         .args(flags(&["auth", "store", "redis"]))
+}
+
+fn drain() -> Command {
+    Command::new("drain")
+        .about("Have a running server send its clients elsewhere, before maintenance")
+        .long_about(
+            "Have a running server send its clients elsewhere, before maintenance: calls that are up go on, new\n\
+             ones are made on other nodes. Does not end the server: SIGTERM does, when it is drained or\n\
+             runtime.drain_timeout is over.",
+        )
+        .arg(
+            Arg::new("node")
+                .long("node")
+                .value_name("ID")
+                .help("Which node; the one that is asked unless given"),
+        )
+        .args(super::control_client::server_flags())
 }
 
 fn healthcheck() -> Command {

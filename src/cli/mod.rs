@@ -6,7 +6,9 @@ mod banner;
 mod check;
 mod command;
 mod control;
+mod control_client;
 mod credentials;
+mod drain;
 mod exit;
 mod fault;
 mod healthcheck;
@@ -46,6 +48,7 @@ pub fn run() -> ExitCode {
         Some(("check", matches)) => check::run(&sources(matches), matches.get_flag("show")),
         Some(("credentials", matches)) => credentials::run(matches),
         Some(("api-keys", matches)) => api_keys::run(matches),
+        Some(("drain", matches)) => drain::run(matches),
         Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
         // The parser lets no other through.
         Some(_) | None => Ok(()),

@@ -17,9 +17,9 @@ use super::{
     trial::Trial,
 };
 use crate::{
-    api::{self, HttpServer, Service, ice_servers},
+    api::{self, ControlListener, HttpServer, Service, ice_servers},
     cluster::Settings,
-    config::{self, Config, Loaded, LogFormat, LogLevel, Sources},
+    config::{self, Config, Loaded, LogFormat, LogLevel, Origin, Sources, USER_RUNTIME_DIRECTORY},
     runtime::{Listeners, Node, StartError},
     telemetry::{self, LogOptions},
 };
@@ -43,6 +43,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let fault = Fault::watch();
     try_relay_addresses(&loaded)?;
     let http = bind_http(&loaded.config)?;
+    let socket = bind_control_socket(&loaded)?;
     let listeners = Listeners::bind(&loaded.config).map_err(explain_start)?;
     let reached = ice_servers::listened_on(listeners.listening());
     let mut control = Control::open(&loaded.config, identity(&loaded.config, &reached))?;
@@ -55,7 +56,12 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     control.connect(&service);
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
+    let socket = socket.map(|listener| api::serve_control(listener, &service));
+    let socket = socket.transpose().context("the control socket cannot be answered")?;
     let webhooks = api::deliver(&service).context("webhooks cannot start")?;
+    if let Some(socket) = &socket {
+        tracing::info!(path = %socket.path().display(), "Listening for commands.");
+    }
     announce(&loaded, &node, http.as_ref(), trial.as_ref())?;
     if control.cluster().directory().is_empty() {
         tracing::warn!(
@@ -68,6 +74,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     node.handle().shutdown();
     node.join();
     drop(http);
+    drop(socket);
     drop(webhooks);
     serving.control.end();
     tracing::info!("Ended.");
@@ -110,6 +117,21 @@ fn bind_http(config: &Config) -> anyhow::Result<Option<TcpListener>> {
         format!("cannot listen for HTTP on {address}; set http.listen (--http-listen) to a free address, or to off")
     })?;
     Ok(Some(listener))
+}
+
+/// Where no configuration asks for a socket, a server does without one rather than not at all: two that try things out
+/// have the same directory.
+fn bind_control_socket(loaded: &Loaded) -> Result<Option<ControlListener>, Failure> {
+    let Some(path) = &loaded.config.http.control_socket.0 else { return Ok(None) };
+    let origin = loaded.origin("http.control_socket");
+    match ControlListener::bind(path) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if origin == Origin::Environment(USER_RUNTIME_DIRECTORY.to_owned()) => {
+            tracing::warn!("No control socket: {error} (http.control_socket).");
+            Ok(None)
+        }
+        Err(error) => Err(anyhow!("http.control_socket ({origin}): {error}").into()),
+    }
 }
 
 /// A relay address that is not one of this machine would refuse every client.

@@ -53,6 +53,14 @@ impl Sources {
     }
 }
 
+/// The variable by which systemd names the directories of `RuntimeDirectory=`, with colons between them.
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+/// The variable that names a directory for what a user's programs need while they run.
+pub const USER_RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
+/// Where the control socket is in it, and what it is called in the other.
+const CONTROL_NAMES: [(&str, &str); 2] =
+    [(RUNTIME_DIRECTORY, "control.sock"), (USER_RUNTIME_DIRECTORY, "iceway/control.sock")];
+
 /// A configuration with the origin of each of its values.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -121,7 +129,22 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     loading.read_environment(&sources.environment);
     loading.read_flags(&sources.flags);
     loading.find_store(&sources.environment);
+    loading.find_control_socket(&sources.environment);
     loading.finish(file)
+}
+
+/// Where a server with this configuration has its control socket, and what could not be read: for commands that ask a
+/// running server, which must work while the configuration is wrong.
+#[must_use]
+pub fn control_socket(sources: &Sources) -> (Option<PathBuf>, Vec<Problem>) {
+    let mut loading = Loading::default();
+    if let Some(path) = &sources.file() {
+        loading.read_file(path);
+    }
+    loading.read_environment(&sources.environment);
+    loading.read_flags(&sources.flags);
+    loading.find_control_socket(&sources.environment);
+    (loading.config.http.control_socket.0, loading.errors)
 }
 
 #[derive(Default)]
@@ -210,10 +233,21 @@ impl Loading {
             self.config.store.path.take_if(|path| path.as_os_str() == "off");
             return;
         }
-        let state = environment.iter().find(|(name, value)| name == STATE_DIRECTORY && !value.is_empty());
-        let Some(first) = state.and_then(|(_, value)| value.to_str()?.split(':').next()) else { return };
+        let Some(first) = first_directory(environment, STATE_DIRECTORY) else { return };
         self.config.store.path = Some(Path::new(first).join(STORE_NAME));
         self.origins.insert("store.path", Origin::Environment(STATE_DIRECTORY.to_owned()));
+    }
+
+    fn find_control_socket(&mut self, environment: &[(OsString, OsString)]) {
+        if self.origins.contains_key("http.control_socket") {
+            return;
+        }
+        for (variable, name) in CONTROL_NAMES {
+            let Some(directory) = first_directory(environment, variable) else { continue };
+            self.config.http.control_socket.0 = Some(Path::new(directory).join(name));
+            self.origins.insert("http.control_socket", Origin::Environment(variable.to_owned()));
+            return;
+        }
     }
 
     fn finish(mut self, file: Option<PathBuf>) -> Result<Loaded, ConfigError> {
@@ -244,6 +278,12 @@ impl Loading {
             .collect();
         Ok(Loaded { config: self.config, warnings, file, origins: self.origins })
     }
+}
+
+/// The first of the directories that a variable names.
+fn first_directory<'a>(environment: &'a [(OsString, OsString)], variable: &str) -> Option<&'a str> {
+    let (_, named) = environment.iter().find(|(name, value)| name == variable && !value.is_empty())?;
+    named.to_str()?.split(':').next().filter(|first| !first.is_empty())
 }
 
 fn unknown_key(path: &str, origin: Origin) -> Problem {

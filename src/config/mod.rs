@@ -22,15 +22,16 @@ mod units;
 mod webhook_files;
 
 pub use flags::{flags, given_flags};
-pub use load::{FILE_VARIABLE, Loaded, Sources, load};
+pub use load::{FILE_VARIABLE, Loaded, Sources, USER_RUNTIME_DIRECTORY, control_socket, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
-    Api, Auth, Authorize, CertificatePrincipal, Config, Credentials, DecisionKind, External, Http, Jwt,
-    Listen, Log, LogFormat, LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay, RequireHttps, Runtime,
-    SCOPE_WORDS, SIGNAL_SCOPE_WORDS, ScopeRule, SecretBytes, ServerUri, SharedSecret, Signal, SignalDefault,
-    SignalScope, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience, Usage, WebOrigin,
+    Api, Auth, Authorize, CertificatePrincipal, Config, ControlSocket, Credentials, DecisionKind, External,
+    Http, Jwt, Listen, Log, LogFormat, LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay,
+    RequireHttps, Runtime, SCOPE_WORDS, SIGNAL_SCOPE_WORDS, ScopeRule, SecretBytes, ServerUri, SharedSecret,
+    Signal, SignalDefault, SignalScope, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience,
+    Usage, WebOrigin,
 };
 pub use types::{Calls, EventFilter, RetryWait, Webhooks};
 pub use units::{duration, show_duration};

@@ -20,7 +20,8 @@ mod store;
 mod webhooks;
 
 pub use access::{
-    Api, CertificatePrincipal, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin,
+    Api, CertificatePrincipal, ControlSocket, Http, Jwt, RequireHttps, SCOPE_WORDS, ScopeRule, TokenAudience,
+    WebOrigin,
 };
 pub use page::{Page, PageEnabled};
 pub use service::{Credentials, Node, ServerUri};

@@ -7,4 +7,5 @@ mod http;
 mod log;
 mod process;
 mod signals;
+mod socket;
 mod start;

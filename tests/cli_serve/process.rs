@@ -92,6 +92,12 @@ impl Server {
         parsed.into_iter().find(|line| line["message"] == message).unwrap()
     }
 
+    /// As [`read_back`](Self::read_back), by how the message begins.
+    pub(crate) fn read_back_starting(&self, beginning: &str) -> Value {
+        let mut parsed = self.read.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        parsed.find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(beginning))).unwrap()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());

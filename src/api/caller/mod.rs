@@ -40,7 +40,7 @@ use crate::{
 /// Who calls, proved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// `key:<id>`, `jwt:<issuer>/<subject>` or `cert:<name in the certificate>`; not secret.
+    /// `key:<id>`, `jwt:<issuer>/<subject>`, `cert:<name in the certificate>` or `control`; not secret.
     pub(crate) id: Box<str>,
     /// What it may do.
     pub(crate) scopes: Scopes,

@@ -48,8 +48,7 @@ impl Connection {
         match timeout(OPENING_TIME_MAX, is_tls(&self.stream)).await {
             Ok(Some(true)) => self.answer_tls().await,
             Ok(Some(false)) => {
-                let link = Link { peer: self.peer.ip().to_canonical(), is_tls: false, certificate: None };
-                serve(self.stream, self.front, link).await;
+                serve(self.stream, self.front, Link::of(self.peer, false, None)).await;
             }
             // Nothing came.
             Ok(None) | Err(_) => {}
@@ -70,8 +69,7 @@ impl Connection {
         match timeout(OPENING_TIME_MAX, handshake).await {
             Ok(Ok(stream)) => {
                 let certificate = certificate_names(&stream);
-                let link = Link { peer: self.peer.ip().to_canonical(), is_tls: true, certificate };
-                serve(stream, self.front, link).await;
+                serve(stream, self.front, Link::of(self.peer, true, certificate)).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "A TLS handshake failed on the HTTP listener."),
             Err(_) => tracing::debug!("A TLS handshake took too long on the HTTP listener."),
@@ -94,7 +92,11 @@ fn certificate_names(stream: &TlsStream<TcpStream>) -> Option<Arc<[Box<str>]>> {
     Some(alternative_names(certificate).into())
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, front: Front, link: Link) {
+/// Answers the requests on a stream until it ends.
+pub(super) async fn serve<S>(stream: S, front: Front, link: Link)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let pace = Pace::new(Times::USUAL);
     let link = Arc::new(link);
     let answering = pace.clone();

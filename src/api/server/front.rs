@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     io,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
 };
 
@@ -36,7 +36,21 @@ use crate::{
 pub(super) struct Link {
     pub(super) peer: IpAddr,
     pub(super) is_tls: bool,
+    /// It came over the control socket.
+    pub(super) is_control: bool,
     pub(super) certificate: Option<Arc<[Box<str>]>>,
+}
+
+impl Link {
+    /// Of a connection from there.
+    pub(super) fn of(peer: SocketAddr, is_tls: bool, certificate: Option<Arc<[Box<str>]>>) -> Self {
+        Self { peer: peer.ip().to_canonical(), is_tls, is_control: false, certificate }
+    }
+
+    /// Of a connection to the control socket.
+    pub(super) const fn control() -> Self {
+        Self { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), is_tls: false, is_control: true, certificate: None }
+    }
 }
 
 /// Stands before all handlers: names the request, finds out who is behind it, refuses what may not come at all, and
@@ -139,6 +153,7 @@ fn nobody(id: HeaderValue) -> Known {
         id,
         client: IpAddr::from([0; 4]),
         is_secure: false,
+        is_control: false,
         is_forwarded: true,
         certificate: None,
         limits: Mutex::default(),
@@ -148,7 +163,7 @@ fn nobody(id: HeaderValue) -> Known {
 /// Finds out who is behind a request.
 fn exchange(headers: &HeaderMap, link: &Link, id: HeaderValue, rules: &Rules) -> Result<Exchange, Problem> {
     let trusted = &rules.http.trusted_proxies;
-    let is_proxy = !trusted.is_empty() && is_within(trusted, link.peer);
+    let is_proxy = !link.is_control && !trusted.is_empty() && is_within(trusted, link.peer);
     let forwarded = if is_proxy {
         forwarded::read(headers, link.peer, trusted).map_err(|_| {
             FORWARDED_AMBIGUOUS
@@ -161,12 +176,13 @@ fn exchange(headers: &HeaderMap, link: &Link, id: HeaderValue, rules: &Rules) ->
         (true, Some(is_secure)) => is_secure,
         // The operator's own proxy, which says nothing: what comes from it is taken as it comes.
         (true, None) => link.is_tls || rules.http.require_https != RequireHttps::Always,
-        (false, _) => link.is_tls,
+        (false, _) => link.is_tls || link.is_control,
     };
     Ok(Exchange::new(Known {
         id,
         client: forwarded.client,
         is_secure,
+        is_control: link.is_control,
         is_forwarded: !is_proxy && forwarded::is_forwarded(headers),
         certificate: link.certificate.clone(),
         limits: Mutex::default(),
@@ -235,7 +251,7 @@ mod tests {
             request = request.header(name, value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let link = Link { peer: peer.parse().unwrap(), is_tls: false, certificate: None };
+        let link = Link { peer: peer.parse().unwrap(), is_tls: false, is_control: false, certificate: None };
         let exchange = exchange(&parts.headers, &link, HeaderValue::from_static("id"), &rules);
         refuse(&parts, &link, &exchange.unwrap(), &rules).is_none()
     }
@@ -264,6 +280,19 @@ mod tests {
         assert!(passes(NODES, FAR, None, &never, true));
         let always = Http { require_https: RequireHttps::Always, ..Http::default() };
         assert!(!passes(NODES, "127.0.0.1", None, &always, false));
+    }
+
+    #[test]
+    fn the_control_socket_is_as_good_as_https_and_no_header_says_where_a_request_comes_from() {
+        let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        let http = Http { require_https: RequireHttps::Always, trusted_proxies, ..Http::default() };
+        let rules = Rules::of_listener(http, true);
+        let request = Request::get(NODES).header("x-forwarded-for", "203.0.113.1").body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let exchange = exchange(&parts.headers, &Link::control(), HeaderValue::from_static("id"), &rules);
+        let exchange = exchange.unwrap();
+        assert!(refuse(&parts, &Link::control(), &exchange, &rules).is_none());
+        assert!(exchange.client().is_loopback() && exchange.known().is_control);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The HTTP listener's threads, with a bound on everything a caller can hold.
 
 mod connection;
+mod control;
 mod front;
 mod pace;
 mod tls;
@@ -18,6 +19,7 @@ use tokio::{
     time::sleep,
 };
 
+pub use self::control::{ControlError, ControlListener, ControlServer, serve_control};
 use self::{connection::Connection, front::Front};
 use super::{Service, routes::router};
 

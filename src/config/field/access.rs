@@ -1,10 +1,33 @@
-//! Lists that say who may call the API.
+//! Who may call the API, and where.
 
 use super::{
-    super::types::{CertificatePrincipal, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin},
+    super::types::{CertificatePrincipal, ControlSocket, SCOPE_WORDS, ScopeRule, TokenAudience, WebOrigin},
+    Field, Raw, Rule,
     lists::Item,
+    quoted,
 };
 use crate::credentials::jwt::Algorithm;
+
+impl Field for ControlSocket {
+    fn read(&mut self, raw: &Raw, _: &Rule) -> Result<(), String> {
+        let Raw::Text(text) = raw else {
+            return Err("is not a path; write it in quotes".to_owned());
+        };
+        self.0 = match text.as_str() {
+            "" | "off" => None,
+            path => Some(path.into()),
+        };
+        Ok(())
+    }
+
+    fn show(&self, _: &Rule) -> Option<String> {
+        self.0.as_ref().map(|path| quoted(&path.display().to_string()))
+    }
+
+    fn placeholder(&self, _: &Rule) -> &'static str {
+        "PATH"
+    }
+}
 
 impl Item for WebOrigin {
     const PLACEHOLDER: &'static str = "ORIGIN";

@@ -14,6 +14,18 @@ pub(super) const KEYS: &[Key] = &[
         field: |config| &mut config.http.listen,
     },
     Key {
+        path: "http.control_socket",
+        rule: ANY,
+        brief: "Unix socket over which commands of this machine reach the server, or off",
+        about: "Answers what http.listen does, also where that is off. Whoever may open it is the administrator and needs \
+                no key, so only root and the user of the server may (mode 0600). `iceway drain` and its like use it. \
+                Default: control.sock in $RUNTIME_DIRECTORY, which systemd sets (RuntimeDirectory=), else iceway/control.sock \
+                in $XDG_RUNTIME_DIR, else off.",
+        secret: false,
+        reloads: false,
+        field: |config| &mut config.http.control_socket,
+    },
+    Key {
         path: "http.threads",
         rule: count(1, 64),
         brief: "Threads that answer HTTP",

@@ -16,6 +16,8 @@ use crate::credentials::jwt::Algorithm;
 pub struct Http {
     /// `None` has no HTTP listener. Default 127.0.0.1:9641.
     pub listen: Option<SocketAddr>,
+    /// Where the same is answered to whoever may open a file.
+    pub control_socket: ControlSocket,
     /// Threads that answer. Default 1.
     pub threads: usize,
     /// Connections at once; more wait. Default 1024.
@@ -31,6 +33,11 @@ pub struct Http {
     /// Origins of pages that may call the API. Default: none.
     pub cors_origins: Vec<WebOrigin>,
 }
+
+/// Where commands of this machine reach the server; `None` (the default): nowhere, unless the environment names a
+/// directory for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ControlSocket(pub Option<PathBuf>);
 
 /// Whether requests in clear text are refused, but for health, metrics and the index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,6 +132,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9641)),
+            control_socket: ControlSocket::default(),
             threads: 1,
             connections_max: 1024,
             require_https: RequireHttps::Auto,
