@@ -22,6 +22,11 @@ pub fn reference() -> String {
          `4MiB`, `10MB`. Rates: bytes per second, `500kB/s`, `8Mbit/s`. 0 is unlimited where it says so.\n\n",
     );
     text.push_str(&reference_table());
+    text.push_str(
+        "\nA path may begin with `$CREDENTIALS_DIRECTORY/`, which systemd sets (`LoadCredential=`). A key of a FILE that is\n\
+         not set is taken from that directory if it holds a file called like the key, such as `auth.secret_file`, also\n\
+         after `iceway_`.\n",
+    );
     text.push_str("\n`ICEWAY_CONFIG` names the file, as `--config` does. Unknown keys, flags and `ICEWAY_` variables are errors.\n");
     metrics(&mut text);
     labels(&mut text);

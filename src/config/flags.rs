@@ -1,6 +1,6 @@
 //! Flags built from the table of keys.
 
-use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValuesParser, parser::ValueSource};
+use clap::{Arg, ArgAction, ArgMatches, ValueHint, builder::PossibleValuesParser, parser::ValueSource};
 
 use super::{
     field::Shape,
@@ -36,6 +36,7 @@ fn flag(key: &'static Key) -> Option<Arg> {
     let arg = Arg::new(key.path)
         .long(name)
         .value_name(key.placeholder())
+        .value_hint(hint(key))
         .help(key.brief)
         .long_help(more)
         .help_heading(format!("[{}]", key.section()));
@@ -50,6 +51,11 @@ fn flag(key: &'static Key) -> Option<Arg> {
         Shape::One => arg.action(ArgAction::Set),
         Shape::Many => arg.action(ArgAction::Append),
     })
+}
+
+/// What shells offer for the value.
+fn hint(key: &Key) -> ValueHint {
+    if key.placeholder() == "FILE" { ValueHint::FilePath } else { ValueHint::Unknown }
 }
 
 /// What was given on the command line, as [`Sources::flags`](super::Sources) takes it.

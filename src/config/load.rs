@@ -13,7 +13,9 @@ use super::{
     file,
     keys::{self, Key},
     problem::{ConfigError, Origin, Problem},
-    redis_files, secrets, signal_files,
+    redis_files, secrets,
+    service_credentials::{self, ServiceCredentials},
+    signal_files,
     types::Config,
     webhook_files,
 };
@@ -60,6 +62,9 @@ pub const USER_RUNTIME_DIRECTORY: &str = "XDG_RUNTIME_DIR";
 /// Where the control socket is in it, and what it is called in the other.
 const CONTROL_NAMES: [(&str, &str); 2] =
     [(RUNTIME_DIRECTORY, "control.sock"), (USER_RUNTIME_DIRECTORY, "iceway/control.sock")];
+
+/// Files that the server itself makes: nobody hands them over.
+const MADE_BY_US: [&str; 2] = ["store.path", "http.control_socket"];
 
 /// A configuration with the origin of each of its values.
 #[derive(Clone, Debug)]
@@ -121,7 +126,8 @@ impl Loaded {
 /// # Errors
 /// All that is wrong, at once.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
-    let mut loading = Loading::default();
+    let credentials = ServiceCredentials::of(&sources.environment);
+    let mut loading = Loading { credentials, ..Loading::default() };
     let file = sources.file();
     if let Some(path) = &file {
         loading.read_file(path);
@@ -130,6 +136,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     loading.read_flags(&sources.flags);
     loading.find_store(&sources.environment);
     loading.find_control_socket(&sources.environment);
+    loading.find_credentials();
     loading.finish(file)
 }
 
@@ -151,6 +158,7 @@ pub fn control_socket(sources: &Sources) -> (Option<PathBuf>, Vec<Problem>) {
 struct Loading {
     config: Config,
     origins: HashMap<&'static str, Origin>,
+    credentials: ServiceCredentials,
     /// As they were written, for messages about contradictions.
     errors: Vec<Problem>,
 }
@@ -217,7 +225,8 @@ impl Loading {
     }
 
     fn set(&mut self, key: &'static Key, raw: &Raw, origin: Origin) {
-        match (key.field)(&mut self.config).read(raw, &key.rule) {
+        let resolved = self.credentials.resolve(key, raw);
+        match resolved.and_then(|raw| (key.field)(&mut self.config).read(&raw, &key.rule)) {
             Ok(()) => {
                 self.origins.insert(key.path, origin);
             }
@@ -247,6 +256,17 @@ impl Loading {
             self.config.http.control_socket.0 = Some(Path::new(directory).join(name));
             self.origins.insert("http.control_socket", Origin::Environment(variable.to_owned()));
             return;
+        }
+    }
+
+    /// What the service manager hands over under the name of a key that nobody has set.
+    fn find_credentials(&mut self) {
+        for key in keys::all().filter(|key| !MADE_BY_US.contains(&key.path)) {
+            if !self.origins.contains_key(key.path)
+                && let Some(raw) = self.credentials.find(key)
+            {
+                self.set(key, &raw, Origin::Environment(service_credentials::DIRECTORY.to_owned()));
+            }
         }
     }
 

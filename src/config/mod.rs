@@ -16,6 +16,7 @@ mod redis;
 mod redis_files;
 mod render;
 mod secrets;
+mod service_credentials;
 mod signal_files;
 mod types;
 mod units;
