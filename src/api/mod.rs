@@ -40,7 +40,9 @@ pub use counters::{
 pub use metrics::{Scrape, exposition};
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use routes::{openapi, router};
-pub use server::{ControlError, ControlListener, ControlServer, HttpServer, serve, serve_control};
+pub use server::{
+    ControlError, ControlListener, ControlServer, HttpServer, HttpThreads, serve, serve_control,
+};
 pub use service::{Dialect, Service, ServiceState, Settings};
 pub use signal::SignalCounts;
 pub use web::{TRIAL_AUDIENCE, TRIAL_ISSUER};

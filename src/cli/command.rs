@@ -26,6 +26,8 @@ pub(super) fn command() -> Command {
         .subcommand(super::api_keys_command::api_keys())
         .subcommand(drain())
         .subcommand(healthcheck())
+        .subcommand(super::completions::completions())
+        .subcommand(super::man::man())
 }
 
 fn serve() -> Command {

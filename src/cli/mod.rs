@@ -5,6 +5,7 @@ mod api_keys_command;
 mod banner;
 mod check;
 mod command;
+mod completions;
 mod control;
 mod control_client;
 mod credentials;
@@ -14,7 +15,9 @@ mod fault;
 mod healthcheck;
 mod keeper;
 mod known;
+mod man;
 mod meanings;
+mod notify;
 mod reference;
 mod serve;
 mod serving;
@@ -50,6 +53,8 @@ pub fn run() -> ExitCode {
         Some(("api-keys", matches)) => api_keys::run(matches),
         Some(("drain", matches)) => drain::run(matches),
         Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
+        Some(("completions", matches)) => completions::run(matches),
+        Some(("man", matches)) => man::run(matches),
         // The parser lets no other through.
         Some(_) | None => Ok(()),
     };

@@ -12,6 +12,7 @@ use super::{
     control::Control,
     exit::Failure,
     fault::Fault,
+    notify::{self, Notifier},
     serving::{Serving, Signals},
     terminal,
     trial::Trial,
@@ -69,8 +70,14 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
              POST /v1/turn/secrets/rotate."
         );
     }
-    let mut serving = Serving { sources, loaded, trial, node: node.handle(), control, service, log };
+    let notifier = Notifier::of_this_process();
+    let threads = http.as_ref().map(HttpServer::threads);
+    runtime.spawn(notify::attend(notifier.clone(), node.handle(), threads, service.clone()));
+    notifier.ready();
+    let mut serving =
+        Serving { sources, loaded, trial, node: node.handle(), control, service, log, notifier };
     let served = runtime.block_on(serving.until_told_to_end(&mut signals, &fault));
+    serving.notifier.ending();
     node.handle().shutdown();
     node.join();
     drop(http);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{control::Control, exit::Failure, fault::Fault, serve::log_options, trial::Trial};
+use super::{
+    control::Control, exit::Failure, fault::Fault, notify::Notifier, serve::log_options, trial::Trial,
+};
 use crate::{
     api::Service,
     config::{self, Loaded, Sources},
@@ -23,6 +25,7 @@ pub(super) struct Serving<'a> {
     pub(super) control: Control,
     pub(super) service: Service,
     pub(super) log: LogHandle,
+    pub(super) notifier: Notifier,
 }
 
 impl Serving<'_> {
@@ -43,9 +46,14 @@ impl Serving<'_> {
                 thread = fault.happened() => return Err(panicked(thread)),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => self.reload().await,
+                _ = signals.hang_up.recv() => {
+                    self.notifier.reloading();
+                    let is_taken_over = self.reload().await;
+                    self.notifier.reloaded(is_taken_over);
+                }
             }
         }
+        self.notifier.stopping();
         self.node.drain();
         self.control.announce();
         let time_max = self.loaded.config.runtime.drain_timeout;
@@ -56,15 +64,16 @@ impl Serving<'_> {
         }
     }
 
-    /// Takes over what can change while calls run. A configuration with errors leaves everything as it was.
-    async fn reload(&mut self) {
+    /// Takes over what can change while calls run. A configuration with errors leaves everything as it was. Answers
+    /// whether it was taken over.
+    async fn reload(&mut self) -> bool {
         let mut fresh = match config::load(self.sources) {
             Ok(fresh) => fresh,
             Err(error) => {
                 for problem in &error.problems {
                     tracing::error!(key = problem.key, "Not reloaded: {problem}");
                 }
-                return;
+                return false;
             }
         };
         for warning in &fresh.warnings {
@@ -79,13 +88,14 @@ impl Serving<'_> {
         self.reload_certificate();
         if let Err(error) = self.control.reload(&self.node, &fresh.config).await {
             tracing::error!("Not reloaded: {error}");
-            return;
+            return false;
         }
         self.service.reload(&fresh.config);
         for path in self.loaded.restart_needed(&fresh) {
             tracing::warn!(key = path, "Changed, but takes effect only after a restart.");
         }
         tracing::info!("Reloaded.");
+        true
     }
 
     /// The files are those named at the start.

@@ -5,6 +5,7 @@
 mod client;
 mod http;
 mod log;
+mod notify;
 mod process;
 mod signals;
 mod socket;

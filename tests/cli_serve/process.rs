@@ -98,6 +98,10 @@ impl Server {
         parsed.find(|line| line["message"].as_str().is_some_and(|text| text.starts_with(beginning))).unwrap()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());

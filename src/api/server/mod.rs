@@ -4,6 +4,7 @@ mod connection;
 mod control;
 mod front;
 mod pace;
+mod threads;
 mod tls;
 
 use std::{
@@ -20,6 +21,7 @@ use tokio::{
 };
 
 pub use self::control::{ControlError, ControlListener, ControlServer, serve_control};
+pub use self::threads::HttpThreads;
 use self::{connection::Connection, front::Front};
 use super::{Service, routes::router};
 
@@ -32,6 +34,7 @@ pub struct HttpServer {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     threads: Vec<thread::JoinHandle<()>>,
+    reached: HttpThreads,
 }
 
 impl HttpServer {
@@ -39,6 +42,12 @@ impl HttpServer {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its threads, to be asked whether they answer.
+    #[must_use]
+    pub fn threads(&self) -> HttpThreads {
+        self.reached.clone()
     }
 }
 
@@ -64,7 +73,7 @@ pub fn serve(listener: TcpListener, service: Service) -> io::Result<HttpServer> 
     let front = Front::new(router(service.clone()), &service)?;
     let free = Arc::new(Semaphore::new(http.connections_max));
     let (stop, stopped) = watch::channel(false);
-    let mut server = HttpServer { address, stop, threads: Vec::new() };
+    let mut server = HttpServer { address, stop, threads: Vec::new(), reached: HttpThreads::default() };
     for number in 0..http.threads {
         let acceptor = Acceptor {
             listener: listener.try_clone()?,
@@ -75,6 +84,7 @@ pub fn serve(listener: TcpListener, service: Service) -> io::Result<HttpServer> 
         };
         let name = if number == 0 { "iceway-http".to_owned() } else { format!("iceway-http-{number}") };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        server.reached.add(&name, runtime.handle());
         let thread = thread::Builder::new().name(name).spawn(move || runtime.block_on(acceptor.run()))?;
         server.threads.push(thread);
     }

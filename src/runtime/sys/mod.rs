@@ -1,6 +1,7 @@
 //! The system calls that the standard library lacks, behind safe functions. The only home of `unsafe`.
 
 mod address;
+mod clock;
 mod epoll;
 mod error_queue;
 mod interfaces;
@@ -10,6 +11,7 @@ mod receive;
 mod send;
 mod timer;
 
+pub(crate) use clock::monotonic_microseconds;
 pub(crate) use epoll::Epoll;
 pub(crate) use error_queue::{QueuedError, read_error};
 pub(crate) use interfaces::interface_addresses;
