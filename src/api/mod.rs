@@ -45,5 +45,6 @@ pub use server::{
 };
 pub use service::{Dialect, Service, ServiceState, Settings};
 pub use signal::SignalCounts;
+pub(crate) use v1::explain::{Circumstances, explain};
 pub use web::{TRIAL_AUDIENCE, TRIAL_ISSUER};
 pub use webhooks::{WebhookFigures, WebhookSender, deliver};

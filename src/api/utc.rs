@@ -20,6 +20,22 @@ pub(crate) fn rfc3339(unix: u64) -> String {
     format!("{date}T{time}Z")
 }
 
+/// Seconds with the two largest units that matter: `42s`, `5m`, `1h2m`, `3d4h`.
+pub(crate) fn span(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let first = UNITS.iter().position(|(size, _)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    let mut rest = seconds;
+    let mut text = String::new();
+    for (size, unit) in UNITS.iter().skip(first).take(2) {
+        let count = rest / size;
+        rest %= size;
+        if count > 0 || text.is_empty() {
+            text.push_str(&format!("{count}{unit}"));
+        }
+    }
+    text
+}
+
 /// Days since the Unix epoch as `2026-11-22`.
 pub(crate) fn date(days: u64) -> String {
     let (year, month, day) = civil(days.min(DAYS_MAX));
@@ -71,6 +87,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_has_its_two_largest_units() {
+        let spans = [0, 42, 60, 90, 300, 3720, 86_399, 86_400 * 3 + 4 * 3600 + 5].map(span);
+        assert_eq!(spans, ["0s", "42s", "1m", "1m30s", "5m", "1h2m", "23h59m", "3d4h"]);
+    }
 
     #[test]
     fn dates_are_those_of_date_u() {

@@ -24,6 +24,8 @@ pub(super) fn command() -> Command {
         .subcommand(check())
         .subcommand(credentials())
         .subcommand(super::api_keys_command::api_keys())
+        .subcommand(super::sessions::command())
+        .subcommand(super::explain::command())
         .subcommand(drain())
         .subcommand(healthcheck())
         .subcommand(super::completions::completions())

@@ -142,6 +142,12 @@ impl ControlClient {
         self.ask(&Method::POST, path, body)
     }
 
+    /// # Errors
+    /// Nobody answers.
+    pub(super) fn delete(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask(&Method::DELETE, path, None)
+    }
+
     fn ask(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
         let asked = self.runtime.block_on(async {
             let late = || anyhow!("did not answer within {} s", TIME_MAX.as_secs());

@@ -10,7 +10,7 @@ use super::{exit::Failure, has_redis};
 use crate::{
     cluster::{
         AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, OpenError, QuotaTable,
-        Settings,
+        Settings, UserReport,
     },
     config::Config,
 };
@@ -127,6 +127,7 @@ impl Handler for Guest {
             Ask::Drain => Answer::Draining(0),
             Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
             Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
+            Ask::Explain { .. } => Answer::Explained(UserReport::default()),
         };
         ready(answer).boxed()
     }

@@ -11,6 +11,7 @@ mod control_client;
 mod credentials;
 mod drain;
 mod exit;
+mod explain;
 mod fault;
 mod healthcheck;
 mod keeper;
@@ -21,6 +22,8 @@ mod notify;
 mod reference;
 mod serve;
 mod serving;
+mod sessions;
+mod table;
 mod terminal;
 mod trial;
 
@@ -52,6 +55,8 @@ pub fn run() -> ExitCode {
         Some(("credentials", matches)) => credentials::run(matches),
         Some(("api-keys", matches)) => api_keys::run(matches),
         Some(("drain", matches)) => drain::run(matches),
+        Some(("sessions", matches)) => sessions::run(matches),
+        Some(("explain", matches)) => explain::run(matches),
         Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", matches)) => man::run(matches),

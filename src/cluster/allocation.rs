@@ -43,10 +43,31 @@ pub struct AllocationRecord {
     pub created: u64,
     /// When it ends unless it is refreshed: seconds since the Unix epoch.
     pub expires: u64,
+    /// Datagrams from the client to its peers so far.
+    #[serde(default)]
+    pub sent_datagrams: u64,
+    /// Datagrams from peers to the client so far.
+    #[serde(default)]
+    pub received_datagrams: u64,
     /// Payload bytes from the client to its peers so far.
     pub sent_bytes: u64,
     /// Payload bytes from peers to the client so far.
     pub received_bytes: u64,
+    /// What of it was not relayed, by direction and reason; none is left out.
+    #[serde(default)]
+    pub dropped: Vec<DroppedRecord>,
+}
+
+/// Datagrams that were not relayed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DroppedRecord {
+    /// `to_peer` or `to_client`.
+    pub direction: String,
+    /// Why, as in `iceway_datagrams_dropped_total`.
+    pub reason: String,
+    /// How many.
+    pub datagrams: u64,
 }
 
 /// Some allocations of one node, in the order of their ids.

@@ -294,7 +294,8 @@ fn cut(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
         | Answer::Closed(_)
         | Answer::Draining(_)
         | Answer::SecretsInUse(_)
-        | Answer::Ended(_) => Err(RequestError::Silent(node)),
+        | Answer::Ended(_)
+        | Answer::Explained(_) => Err(RequestError::Silent(node)),
     }
 }
 

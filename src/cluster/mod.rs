@@ -11,6 +11,7 @@ mod api_keys;
 mod change;
 mod clock;
 mod derive;
+mod explanation;
 mod handle;
 mod keys_file;
 mod last_uses;
@@ -34,12 +35,13 @@ mod usage;
 mod usage_access;
 
 pub use access::{ApiKey, ApiKeyId, Scope, Scopes};
-pub use allocation::{AllocationPage, AllocationQuery, AllocationRecord};
+pub use allocation::{AllocationPage, AllocationQuery, AllocationRecord, DroppedRecord};
 pub use api_keys::{
     API_KEY_NAME_CHARS_MAX, API_KEY_NETWORKS_MAX, API_KEY_PREFIX, ApiKeyRefusal, ApiKeys, ApiKeysError,
     NewApiKey, api_key_id, generate as generate_api_key, sha256,
 };
 pub use derive::derive_key;
+pub use explanation::{IncidentRecord, UserReport};
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
 pub use node::{NodeId, NodeInfo, NodeLoad, NodeState, Nodes};

@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{AllocationPage, AllocationQuery, EndSessions, NodeId, NodeLoad, Row};
+use super::{AllocationPage, AllocationQuery, EndSessions, NodeId, NodeLoad, Row, UserReport};
 
 /// What a node is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,11 @@ pub enum Ask {
     EndSessions(EndSessions),
     /// Forget what the backend said of this user, or all of it, and answer [`Answer::Ended`].
     ForgetDecisions(Option<String>),
+    /// Answer [`Answer::Explained`].
+    Explain {
+        /// The user, without expiry time and claims.
+        user: String,
+    },
 }
 
 /// What it answers.
@@ -46,6 +51,8 @@ pub enum Answer {
     SecretsInUse(Vec<(String, u64)>),
     /// How many sessions ended.
     Ended(u64),
+    /// What it knows of a user.
+    Explained(UserReport),
 }
 
 /// One question on its way.

@@ -210,7 +210,8 @@ impl State {
             | Answer::Closed(_)
             | Answer::Draining(_)
             | Answer::SecretsInUse(_)
-            | Answer::Ended(_) => 0,
+            | Answer::Ended(_)
+            | Answer::Explained(_) => 0,
         }
     }
 

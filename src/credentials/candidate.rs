@@ -31,6 +31,12 @@ impl<'d, 'u> Candidates<'d, 'u> {
         self.validity
     }
 
+    /// Whether there is a static user of this name.
+    #[must_use]
+    pub const fn is_static(&self) -> bool {
+        self.fixed.is_some()
+    }
+
     /// Whether there is no static user of this name and it is not time-limited either.
     #[must_use]
     pub fn is_unknown(&self) -> bool {

@@ -38,7 +38,7 @@ pub(super) fn log(now: Now, event: &Event) {
         Event::ChannelUnbound { five_tuple, number } => {
             tracing::debug!(five_tuple = %Private(five_tuple), number, "Channel unbound.");
         }
-        Event::AuthenticationFailed { five_tuple, username, reason } => {
+        Event::AuthenticationFailed { five_tuple, username, reason, is_reachable: _ } => {
             log_failure(now, five_tuple, username.as_deref(), *reason);
         }
     }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::Config,
     credentials::{Directory, KeyId, Revocations},
-    turn::{self, AllocationId, Counters, ListQuery, Listed, LookUpId, Quotas, Shared, UserKey},
+    turn::{self, AllocationId, Counters, History, ListQuery, Listed, LookUpId, Quotas, Shared, UserKey},
 };
 
 /// How long a shard may take to answer.
@@ -112,6 +112,7 @@ impl NodeHandle {
     /// what was bound at the start stays. Live allocations are judged by the new rules at once. Answers when every
     /// shard has done so, or after a second.
     pub async fn reload(&self, config: &Config, directory: Arc<Directory>) {
+        self.shared.core.history.set_limits(config.explain);
         let rules = self.shared.fixed.rules(config, directory);
         self.tell_all(|| Command::Reload(rules.clone()));
         // Shards obey in order: whoever answers this has taken over.
@@ -180,6 +181,12 @@ impl NodeHandle {
             *sums.entry(id).or_default() += count;
         }
         sums.into_iter().collect()
+    }
+
+    /// Why users failed lately.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.shared.core.history
     }
 
     /// How many allocations there are, for whom.

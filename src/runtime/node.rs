@@ -201,13 +201,15 @@ struct CoreParts {
 impl CoreParts {
     fn new(config: &Config, fixed: &Fixed, start: &Start) -> Self {
         let locals: Vec<_> = fixed.relay_addresses.iter().map(|address| address.local).collect();
+        let shared = Shared::new(
+            Ports::new(&locals, config.relay.port_min, config.relay.port_max),
+            TotalBudget::new(config.bandwidth.total),
+        );
+        shared.history.set_limits(config.explain);
         Self {
             rules: fixed.rules(config, Arc::clone(&start.directory)),
             revocations: Arc::clone(&start.revocations),
-            shared: Arc::new(Shared::new(
-                Ports::new(&locals, config.relay.port_min, config.relay.port_max),
-                TotalBudget::new(config.bandwidth.total),
-            )),
+            shared: Arc::new(shared),
             nonce_key: start.nonce_key.clone(),
         }
     }

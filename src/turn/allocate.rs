@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::{
-    AllocationId, Code, DropReason, Instant, Now, QuotaKind, Server, Traffic,
+    AllocationId, Cause, Code, DropReason, Instant, Now, QuotaKind, Server, Traffic,
     allocation::{Allocation, Answer, Buckets, Making, PortWish},
     authentication::Proved,
     binding::plain,
@@ -44,7 +44,11 @@ impl Server {
             return self.answer_again(head, proved, slot);
         }
         let wish = Wish::of(message)?;
-        if self.draining || self.allocations.len() >= SLOTS_MAX as usize {
+        if self.draining {
+            self.cause = Some(Cause::Draining);
+            return Err(Code::InsufficientCapacity.into());
+        }
+        if self.allocations.len() >= SLOTS_MAX as usize {
             return Err(Code::InsufficientCapacity.into());
         }
         if self.making >= MAKING_MAX {
@@ -85,6 +89,7 @@ impl Server {
         let admitted = self.shared.quotas.admit(claims.user, head.from.client.ip(), &limits);
         let grant = admitted.map_err(|kind| {
             self.counters.quota_refusals.add(kind, 1);
+            self.cause = Some(Cause::Quota { kind, limit: limits.of(kind) });
             match kind {
                 QuotaKind::User | QuotaKind::Address => Code::AllocationQuotaReached,
                 QuotaKind::Total | QuotaKind::Cluster => Code::InsufficientCapacity,
@@ -125,6 +130,7 @@ impl Server {
             created_unix: u32::try_from(now.unix).unwrap_or(u32::MAX),
             reserved_until: Instant::NEVER,
             answer,
+            drops: None,
             making: Some(Box::new(making)),
         }))
     }

@@ -52,17 +52,17 @@ impl Proved<'_> {
 }
 
 /// What a message was found to be signed with.
-struct Proof {
+pub(super) struct Proof {
     key: LongTermKey,
     /// The same, ready for use.
     integrity_key: IntegrityKey,
-    expires: Option<u64>,
-    key_id: Option<KeyId>,
-    user_part: UserPart,
+    pub(super) expires: Option<u64>,
+    pub(super) key_id: Option<KeyId>,
+    pub(super) user_part: UserPart,
 }
 
 /// Why a request's credentials are not accepted.
-enum Rejection<'m> {
+pub(super) enum Rejection<'m> {
     /// No integrity: the client asks to be challenged.
     Challenge,
     Refused(Refusal, Option<Cow<'m, str>>),
@@ -70,7 +70,7 @@ enum Rejection<'m> {
 }
 
 /// A request's attributes that say who sends it.
-struct Claim<'m> {
+pub(super) struct Claim<'m> {
     username: Cow<'m, str>,
     nonce: &'m [u8],
     algorithm: Algorithm,
@@ -93,7 +93,11 @@ impl Server {
             Ok(proved) => Ok(proved),
             Err(Rejection::Challenge) => Err(self.challenge(now, head, Code::Unauthenticated)),
             Err(Rejection::LookUp(username)) => Err(Err(self.look_up(now, head, message, &username))),
-            Err(Rejection::Refused(refusal, username)) => Err(self.refuse(now, head, refusal, username)),
+            Err(Rejection::Refused(refusal, username)) => {
+                let is_reachable = self.is_reachable(now, head, message);
+                self.note_failure(now, head, message, refusal, is_reachable);
+                Err(self.refuse(now, head, refusal, username, is_reachable))
+            }
         }
     }
 
@@ -127,7 +131,7 @@ impl Server {
     }
 
     /// The attributes that must be there, and whether the password algorithm was bid down.
-    fn claim<'m>(&self, message: &Message<'m>) -> Result<Claim<'m>, Rejection<'m>> {
+    pub(super) fn claim<'m>(&self, message: &Message<'m>) -> Result<Claim<'m>, Rejection<'m>> {
         let incomplete = || Rejection::Refused(Refusal::Incomplete, None);
         let (named, hashed) = (message.find(attribute::USERNAME), message.find(attribute::USERHASH));
         if named.is_none() && hashed.is_none() {
@@ -140,14 +144,23 @@ impl Server {
         if realm != self.options.realm.as_bytes() {
             return Err(Rejection::Refused(Refusal::WrongRealm, None));
         }
+        let unknown = || Rejection::Refused(Refusal::UnknownUser, None);
+        let username = self.username(named, hashed).ok_or_else(unknown)?;
+        Ok(Claim { username, nonce, algorithm, explicit })
+    }
+
+    /// The name that USERNAME or USERHASH gives, if it can be one.
+    pub(super) fn username<'m>(
+        &self,
+        named: Option<&'m [u8]>,
+        hashed: Option<&[u8]>,
+    ) -> Option<Cow<'m, str>> {
         let username = match (named, hashed) {
             (Some(name), _) => stun::text(name, USERNAME_BYTES_MAX).ok().map(Cow::Borrowed),
             (None, Some(hash)) => self.name_of(hash).map(Cow::Owned),
             (None, None) => None,
         };
-        let unknown = || Rejection::Refused(Refusal::UnknownUser, None);
-        let username = username.filter(|name| !name.is_empty()).ok_or_else(unknown)?;
-        Ok(Claim { username, nonce, algorithm, explicit })
+        username.filter(|name| !name.is_empty())
     }
 
     fn name_of(&self, hash: &[u8]) -> Option<String> {
@@ -155,7 +168,7 @@ impl Server {
     }
 
     /// Finds the key that the message was signed with. An error of `None` asks for a look-up.
-    fn prove(
+    pub(super) fn prove(
         &self,
         now: Now,
         message: &Message<'_>,
@@ -269,6 +282,18 @@ impl Server {
         })
     }
 
+    /// Whether something tells that the client is where it says it is: a nonce that was sent there, or a connection.
+    fn is_reachable(&self, now: Now, head: &Head, message: &Message<'_>) -> bool {
+        let lifetime = self.options.lifetimes.nonce;
+        head.from.is_stream()
+            || message.find(attribute::NONCE).is_some_and(|nonce| {
+                match self.nonce_key.check(nonce, head.from.client, now.unix, lifetime) {
+                    Ok(()) | Err(NonceError::Stale) => true,
+                    Err(NonceError::Malformed | NonceError::Forged) => false,
+                }
+            })
+    }
+
     /// Answers a request whose credentials are refused, unless its address has been answered often enough.
     fn refuse(
         &mut self,
@@ -276,6 +301,7 @@ impl Server {
         head: &Head,
         refusal: Refusal,
         username: Option<Cow<'_, str>>,
+        is_reachable: bool,
     ) -> Result<usize, Refused> {
         self.counters.refusals.add(refusal, 1);
         let code = match refusal {
@@ -292,8 +318,12 @@ impl Server {
         // Stale nonces are part of ordinary use, and what is not answered is not worth telling either.
         if answer.is_ok() && code != Code::StaleNonce {
             let username = username.map(|name| name.into_owned().into_boxed_str());
-            let event = Event::AuthenticationFailed { five_tuple: head.from, username, reason: refusal };
-            self.outputs.push_back(Output::Event(event));
+            self.outputs.push_back(Output::Event(Event::AuthenticationFailed {
+                five_tuple: head.from,
+                username,
+                reason: refusal,
+                is_reachable,
+            }));
         }
         answer
     }

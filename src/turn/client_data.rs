@@ -8,6 +8,7 @@ use std::{net::SocketAddr, ops::Range};
 use super::{
     ClientOutcome, DropReason, FiveTuple, Now, RelayId, Server,
     allocation::Allocation,
+    drops::Way,
     peers::{Family, PeerIp},
 };
 use crate::stun::{self, ParseError, SendIndication, SendIndicationError};
@@ -31,11 +32,13 @@ impl Server {
         let (number, payload) =
             stun::parse_channel_data(datagram).map_err(|_| DropReason::MalformedChannelData)?;
         let slot = self.allocations.find(from).ok_or(DropReason::NoAllocation)?;
-        let allocation = self.allocations.get(slot).ok_or(DropReason::NoAllocation)?;
-        let channel = allocation.channels.by_number(number, now.monotonic).ok_or(DropReason::NoChannel)?;
-        let peer = channel.peer();
+        let allocation = self.allocations.get_mut(slot).ok_or(DropReason::NoAllocation)?;
+        let Some(channel) = allocation.channels.by_number(number, now.monotonic) else {
+            return Err(allocation.drop(Way::ToPeers, DropReason::NoChannel, 1));
+        };
+        let (peer, relay_ports_only) = (channel.peer(), channel.relay_ports_only);
         let socket = socket(allocation, peer, now)?;
-        let route = Route { slot, socket, peer, relay_ports_only: channel.relay_ports_only };
+        let route = Route { slot, socket, peer, relay_ports_only };
         self.relay_to_peer(now, route, payload, false)
     }
 
@@ -56,14 +59,19 @@ impl Server {
             | SendIndicationError::NoData => DropReason::MalformedIndication,
         })?;
         let slot = self.allocations.find(from).ok_or(DropReason::NoAllocation)?;
-        let allocation = self.allocations.get(slot).ok_or(DropReason::NoAllocation)?;
+        let peer = SocketAddr::new(self.shown(indication.peer.ip()), indication.peer.port());
+        let allocation = self.allocations.get_mut(slot).ok_or(DropReason::NoAllocation)?;
         if !allocation.is_live() {
             return Err(DropReason::NoAllocation);
         }
-        let peer = SocketAddr::new(self.shown(indication.peer.ip()), indication.peer.port());
-        let socket = socket(allocation, peer, now)?;
+        let socket = match socket(allocation, peer, now) {
+            Ok(socket) => socket,
+            Err(reason) => return Err(allocation.drop(Way::ToPeers, reason, 1)),
+        };
         let permission = allocation.permissions.get(PeerIp::from(peer.ip()), now.monotonic);
-        let relay_ports_only = permission.ok_or(DropReason::NoPermission)?.relay_ports_only;
+        let Some(relay_ports_only) = permission.map(|permission| permission.relay_ports_only) else {
+            return Err(allocation.drop(Way::ToPeers, DropReason::NoPermission, 1));
+        };
         let route = Route { slot, socket, peer, relay_ports_only };
         self.relay_to_peer(now, route, indication.payload, indication.dont_fragment)
     }
@@ -77,18 +85,21 @@ impl Server {
         dont_fragment: bool,
     ) -> Result<ClientOutcome<'s>, DropReason> {
         let Route { slot, socket, mut peer, relay_ports_only } = route;
-        if relay_ports_only {
-            peer = self.own_relay(peer).ok_or(DropReason::OwnAddress)?;
-        }
+        let own = if relay_ports_only { Some(self.own_relay(peer)) } else { None };
         let bytes = payload.len();
         let allocation = self.allocations.get_mut(slot).ok_or(DropReason::NoAllocation)?;
+        match own {
+            Some(Some(own)) => peer = own,
+            Some(None) => return Err(allocation.drop(Way::ToPeers, DropReason::OwnAddress, 1)),
+            None => {}
+        }
         if let Some(buckets) = &mut allocation.buckets
             && !buckets.to_peers.admit(bytes, now.monotonic)
         {
-            return Err(DropReason::AllocationBandwidth);
+            return Err(allocation.drop(Way::ToPeers, DropReason::AllocationBandwidth, 1));
         }
         if !self.lease.admit(&self.shared.budget, bytes, now.monotonic) {
-            return Err(DropReason::TotalBandwidth);
+            return Err(allocation.drop(Way::ToPeers, DropReason::TotalBandwidth, 1));
         }
         allocation.to_peers.add(1, bytes as u64);
         self.counters.to_peers.add(1, bytes as u64);

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::{
-    Code, Now, Rule, Server, Verdict,
+    Cause, Code, Now, Rule, Server, Verdict,
     allocation::Allocation,
     authentication::Proved,
     peers::{Family, PeerIp, Permission},
@@ -88,6 +88,7 @@ impl Server {
     pub(super) fn judge_counted(&mut self, ip: IpAddr) -> Result<LegalPeer, Code> {
         self.judge(ip).map_err(|rule| {
             self.counters.peers_denied.add(rule.class(), 1);
+            self.cause = Some(Cause::PeerDenied { ip, rule });
             Code::Forbidden
         })
     }

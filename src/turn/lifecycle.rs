@@ -122,6 +122,7 @@ impl Server {
     }
 
     fn tell_closed(&mut self, now: Now, allocation: Allocation, reason: CloseReason) {
+        self.note_ended(now, &allocation, reason);
         let identity = self.identity(&allocation);
         let Allocation { id, five_tuple, username, to_peers, to_client, created, .. } = allocation;
         self.counters.allocations.subtract(five_tuple.transport, 1);

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::{AllocationId, FiveTuple, Identity, Instant, Now, Server, Traffic, allocation::Allocation};
+use super::{
+    AllocationId, Cause, Drops, FiveTuple, Identity, Instant, Now, Server, Traffic, allocation::Allocation,
+    history::troubles,
+};
 use crate::credentials::KeyId;
 
 /// The most allocations of one page.
@@ -55,6 +58,10 @@ pub struct Listed {
     pub to_peers: Traffic,
     /// From peers to the client so far.
     pub to_client: Traffic,
+    /// What of it was not relayed; `None` is nothing.
+    pub drops: Option<Box<Drops>>,
+    /// What is wrong with it, by what it has relayed and dropped.
+    pub troubles: Vec<Cause>,
 }
 
 impl Server {
@@ -109,6 +116,8 @@ impl Server {
             expires_in: allocation.last_expiry().since(now.monotonic).as_secs(),
             to_peers: allocation.to_peers,
             to_client: allocation.to_client,
+            drops: allocation.drops.clone(),
+            troubles: troubles(allocation),
         }
     }
 }

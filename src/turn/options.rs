@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::QuotaKind;
 use crate::credentials::Expiry;
 
 /// A source of unpredictable bytes (nonces, reservation tokens, relay ports).
@@ -82,6 +83,19 @@ pub struct Limits {
     pub channels_per_allocation: u16,
     /// Answers to unauthenticated requests per second and client address (IPv6: /64).
     pub unauthenticated_answers_per_second: u32,
+}
+
+impl Limits {
+    /// How many allocations a quota allows; `u32::MAX` is unlimited.
+    pub(super) fn of(&self, kind: QuotaKind) -> u32 {
+        let limit = match kind {
+            QuotaKind::User => self.allocations_per_user,
+            QuotaKind::Address => self.allocations_per_address,
+            QuotaKind::Total => self.allocations_total,
+            QuotaKind::Cluster => self.allocations_cluster,
+        };
+        limit.unwrap_or(u32::MAX)
+    }
 }
 
 impl Default for Limits {

@@ -342,6 +342,9 @@ pub enum Event {
         username: Option<Box<str>>,
         /// Why.
         reason: Refusal,
+        /// The client is where it says it is: it has a nonce that was sent there, or a connection. Else anybody may
+        /// have sent this in the name of that address.
+        is_reachable: bool,
     },
 }
 

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Datagrams, DropReason, IcmpError, Now, Output, PeerOutcome, Prefix, RelayId, Server, peers::PeerIp,
+    Datagrams, DropReason, IcmpError, Now, Output, PeerOutcome, Prefix, RelayId, Server, drops::Way,
+    peers::PeerIp,
 };
 use crate::stun::{Class, Icmp, Method, TransactionId, Writer, attribute};
 
@@ -43,12 +44,19 @@ impl Server {
             return Err(DropReason::RelayClosed);
         }
         let ip = PeerIp::from(shown.ip());
-        let permission = allocation.permissions.get(ip, now.monotonic).ok_or(DropReason::NoPermission)?;
-        if permission.relay_ports_only && !self.shared.ports.is_relay(peer.ip(), peer.port()) {
-            return Err(DropReason::OwnAddress);
+        let permission = allocation.permissions.get(ip, now.monotonic);
+        let Some(relay_ports_only) = permission.map(|permission| permission.relay_ports_only) else {
+            let reason = allocation.drop(Way::ToClient, DropReason::NoPermission, datagrams.count());
+            if let Some(drops) = &mut allocation.drops {
+                drops.unpermitted = Some(shown);
+            }
+            return Err(reason);
+        };
+        if relay_ports_only && !self.shared.ports.is_relay(peer.ip(), peer.port()) {
+            return Err(allocation.drop(Way::ToClient, DropReason::OwnAddress, datagrams.count()));
         }
         if datagrams.segment_bytes > PAYLOAD_BYTES_MAX {
-            return Err(DropReason::Oversized);
+            return Err(allocation.drop(Way::ToClient, DropReason::Oversized, datagrams.count()));
         }
         let channel =
             allocation.channels.by_peer(ip, peer.port(), now.monotonic).map(|channel| channel.number);
@@ -57,17 +65,22 @@ impl Server {
             None => datagrams.count(),
         };
         if admitted == 0 {
-            return Err(DropReason::AllocationBandwidth);
+            return Err(allocation.drop(Way::ToClient, DropReason::AllocationBandwidth, datagrams.count()));
         }
         let within = first(datagrams, admitted);
         let count = self.lease.admit_datagrams(&self.shared.budget, within, now.monotonic);
         if count == 0 {
-            return Err(DropReason::TotalBandwidth);
+            return Err(allocation.drop(Way::ToClient, DropReason::TotalBandwidth, datagrams.count()));
         }
         let offered = datagrams.count();
         if count < offered {
-            self.counters.drops.add(DropReason::AllocationBandwidth, (offered - admitted) as u64);
-            self.counters.drops.add(DropReason::TotalBandwidth, (admitted - count) as u64);
+            let beyond = [
+                (DropReason::AllocationBandwidth, offered - admitted),
+                (DropReason::TotalBandwidth, admitted - count),
+            ];
+            for (reason, datagrams) in beyond.into_iter().filter(|(_, datagrams)| *datagrams > 0) {
+                self.counters.drops.add(allocation.drop(Way::ToClient, reason, datagrams), datagrams as u64);
+            }
         }
         let bytes = first(datagrams, count).total_bytes as u64;
         allocation.to_client.add(count as u64, bytes);

@@ -3,7 +3,7 @@
 use std::{net::IpAddr, time::Duration};
 
 use super::{
-    AllocationId, BindError, Code, Event, Instant, Now, Output, Parity, RelayAddress, RelayId, Server,
+    AllocationId, BindError, Cause, Code, Event, Instant, Now, Output, Parity, RelayAddress, RelayId, Server,
     allocation::{Leg, Making, PortWish, is_worth_another_port},
     peers::Family,
     relays::{Relay, RelayState, rank},
@@ -19,7 +19,10 @@ impl Server {
         if !addresses.iter().any(|address| Family::of(address.local) == Some(family)) {
             return Err(Code::AddressFamilyNotSupported);
         }
-        let (address, port) = self.take_port(slot, family, ports).ok_or(Code::InsufficientCapacity)?;
+        let Some((address, port)) = self.take_port(slot, family, ports) else {
+            self.cause = Some(Cause::NoPort);
+            return Err(Code::InsufficientCapacity);
+        };
         self.open_at(slot, address, port)
     }
 
@@ -114,6 +117,7 @@ impl Server {
             self.ask_to_bind(socket);
             return;
         }
+        self.cause = Some(if again { Cause::NoPort } else { Cause::Bind(error) });
         self.relays.free(socket);
         if let Some(allocation) = self.allocations.get_mut(slot) {
             allocation.legs[family as usize] = None;
@@ -153,6 +157,7 @@ impl Server {
             self.go_live(now, slot, &making);
             self.write_allocated(&head, &making.signature, slot)
         } else {
+            self.note_unmade(now, slot);
             self.remove(slot);
             Err(Refused::Code(Code::InsufficientCapacity))
         };

@@ -1,7 +1,7 @@
 //! What every request goes through (RFC 8489 §6.3.1, RFC 8656 §5).
 
 use super::{
-    Code, DropReason, Event, Now, Output, Refusal, Request, Server, UserKey,
+    Cause, Code, DropReason, Event, Now, Output, Refusal, Request, Server, UserKey,
     authentication::Proved,
     response::{self, Closing, Head, Refused, Signature},
 };
@@ -28,7 +28,13 @@ impl Server {
             Ok(proved) => proved,
             Err(answered) => return answered,
         };
+        self.cause = None;
         let answer = self.handle_authenticated(now, head, message, &proved);
+        match &answer {
+            Ok(_) | Err(Refused::Pending | Refused::Drop(_)) => {}
+            Err(Refused::Code(code)) => self.note_refused(now, head, &proved, *code),
+            Err(Refused::Unknown(_)) => self.note_refused(now, head, &proved, Code::UnknownAttribute),
+        }
         self.answer_refusal(head, answer, Some(&proved.signature))
     }
 
@@ -42,10 +48,12 @@ impl Server {
         if let Some(allocation) = proved.slot.and_then(|slot| self.allocations.get_mut(slot)) {
             if *allocation.username != *proved.username {
                 self.counters.refusals.add(Refusal::OtherUser, 1);
+                self.cause = Some(Cause::OtherUser);
                 self.outputs.push_back(Output::Event(Event::AuthenticationFailed {
                     five_tuple: head.from,
                     username: Some((&*proved.username).into()),
                     reason: Refusal::OtherUser,
+                    is_reachable: true,
                 }));
                 return Err(Code::WrongCredentials.into());
             }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AnswerRate, BudgetLease, ClientOutcome, Counters, DropReason, FiveTuple, Instant, NonceKey, Now, Options,
-    Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    AnswerRate, BudgetLease, Cause, ClientOutcome, Counters, DropReason, FiveTuple, History, Instant,
+    NonceKey, Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
     allocation::Allocations,
     identity::Keys,
     look_up::LookUps,
@@ -32,13 +32,16 @@ pub struct Shared {
     pub budget: TotalBudget,
     /// Ports that wait for their RESERVATION-TOKEN.
     pub reservations: Reservations,
+    /// Why users failed lately.
+    pub history: History,
 }
 
 impl Shared {
     /// Nothing taken, counted, spent or reserved.
     #[must_use]
     pub fn new(ports: Ports, budget: TotalBudget) -> Self {
-        Self { ports, quotas: Quotas::new(), budget, reservations: Reservations::new() }
+        let (quotas, reservations) = (Quotas::new(), Reservations::new());
+        Self { ports, quotas, budget, reservations, history: History::default() }
     }
 }
 
@@ -75,6 +78,8 @@ pub struct Server {
     pub(super) nonce_key: NonceKey,
     pub(super) random: Box<dyn Random>,
     pub(super) answer_rate: AnswerRate,
+    /// How often an address that has proved nothing gets into the history.
+    pub(super) stranger_rate: AnswerRate,
     pub(super) lease: BudgetLease,
     pub(super) allocations: Allocations,
     /// How many allocations have gone live so far.
@@ -95,6 +100,8 @@ pub struct Server {
     /// Allocations whose sockets are being bound.
     pub(super) making: usize,
     pub(super) draining: bool,
+    /// Why the request at hand is refused, where that says more than the error code.
+    pub(super) cause: Option<Cause>,
     /// Counts Data indications: the end of their transaction ids.
     pub(super) indications: u64,
     /// The beginning of their transaction ids.
@@ -109,6 +116,7 @@ impl Server {
         let seeds = [(); 4].map(|()| u64::from_le_bytes(draw(&mut *random)));
         Self {
             answer_rate: AnswerRate::new(&mut *random),
+            stranger_rate: AnswerRate::new(&mut *random),
             lease: BudgetLease::new(),
             allocations: Allocations::new(seeds),
             made: 0,
@@ -123,6 +131,7 @@ impl Server {
             turn: 0,
             making: 0,
             draining: false,
+            cause: None,
             indications: 0,
             indication_prefix: draw(&mut *random),
             options,

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use iceway::cluster::{
-    AllocationPage, Answer, Ask, Handler, NodeLoad, NodeState, QuotaTable, Row, UsageRecord,
+    AllocationPage, Answer, Ask, Handler, NodeLoad, NodeState, QuotaTable, Row, UsageRecord, UserReport,
 };
 
 /// Answers what a test tells it to.
@@ -59,6 +59,7 @@ impl Handler for FakeRelay {
                 }
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("configured".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
+                Ask::Explain { .. } => Answer::Explained(UserReport::default()),
             }
         }
         .boxed()

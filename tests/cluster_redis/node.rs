@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use iceway::{
     cluster::{
         AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, QuotaTable, Settings,
+        UserReport,
     },
     config::{Config, RedisUrl, SecretBytes},
     credentials::Revocation,
@@ -63,6 +64,7 @@ impl Handler for Relay {
                 }
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("default".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
+                Ask::Explain { .. } => Answer::Explained(UserReport::default()),
             }
         })
     }

@@ -9,6 +9,7 @@ mod support_core;
 mod allocate;
 mod authentication;
 mod claims;
+mod history;
 mod identity;
 mod life;
 mod limits;

@@ -55,6 +55,7 @@ fn a_revoked_credential_makes_no_allocation() {
         five_tuple: client.from,
         username: Some(client.username.as_str().into()),
         reason: Refusal::Revoked,
+        is_reachable: true,
     };
     assert_eq!(scene.events, [refusal]);
     Client::minted(THERE, &wish("dave")).allocate(&mut scene);

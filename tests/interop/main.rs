@@ -14,6 +14,7 @@ mod calls_support;
 mod cluster;
 mod dialects;
 mod examples;
+mod explain;
 mod first_run;
 mod hostile;
 mod janus;

@@ -11,7 +11,7 @@ use iceway::{
     api::WebhookSender,
     cluster::{
         AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, PartyView, QuotaTable,
-        Settings, SignalEvent,
+        Settings, SignalEvent, UserReport,
     },
     config::{Config, RedisUrl, RetryWait, SecretBytes},
     credentials::webhook::WebhookSecret,
@@ -145,6 +145,7 @@ impl Handler for Nothing {
                 Ask::Drain => Answer::Draining(0),
                 Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
+                Ask::Explain { .. } => Answer::Explained(UserReport::default()),
             }
         })
     }

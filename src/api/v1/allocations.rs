@@ -143,7 +143,8 @@ pub(super) async fn page_of(
         | cluster::Answer::Closed(_)
         | cluster::Answer::Draining(_)
         | cluster::Answer::SecretsInUse(_)
-        | cluster::Answer::Ended(_)) => {
+        | cluster::Answer::Ended(_)
+        | cluster::Answer::Explained(_)) => {
             let _problem = misunderstood(node, &other);
             Err(RequestError::Silent(node.to_owned()))
         }

@@ -10,19 +10,22 @@ use super::{
     load::{Capacity, LoadMeter},
 };
 use crate::{
-    api::Service,
+    api::{Circumstances, Service, explain},
     cli::now_unix,
     cluster::{
-        AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, Handler, NodeLoad, NodeState,
+        AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, DroppedRecord, Handler,
+        NodeLoad, NodeState, UserReport,
     },
     credentials::{Directory, Revocations},
     runtime::{ListFilter, NodeHandle},
     telemetry::Process,
-    turn::{Identity, Listed},
+    turn::{DropReason, Drops, Identity, Incident, Listed},
 };
 
 /// The most allocations of one page.
 const PAGE_MAX: u32 = 1000;
+/// The most live allocations that are told of when a user is explained.
+const EXPLAINED_MAX: usize = 100;
 
 /// Where the relay and the cluster meet.
 pub(super) struct Joint {
@@ -110,6 +113,7 @@ impl Joint {
     /// Looks again whether the relay has what the cluster has. What is new since the last time is left to whoever
     /// brought it, who counts what is ended.
     pub(super) async fn reconcile(&self) {
+        self.node.history().forget_old(now_unix());
         self.give_directory();
         let revocations = self.cluster.revocations();
         let seen = std::mem::replace(&mut self.given().seen, Arc::clone(&revocations));
@@ -141,6 +145,37 @@ impl Joint {
         AllocationPage {
             allocations: page.allocations.into_iter().map(record).collect(),
             has_more: page.has_more,
+        }
+    }
+
+    /// What is remembered of a user, and what is wrong with the live allocations.
+    async fn explain(&self, user: &str) -> UserReport {
+        let Some(service) = self.service.get() else { return UserReport::default() };
+        let (settings, directory, revocations) =
+            (service.settings.load_full(), self.cluster.directory(), self.cluster.revocations());
+        let known = Circumstances {
+            node: self.cluster.id(),
+            config: &settings.config,
+            directory: &directory,
+            revocations: &revocations,
+        };
+        let now = now_unix();
+        let filter = ListFilter { user: Some(user.into()), label: None, after: None, limit: EXPLAINED_MAX };
+        let live = self.node.list(filter).await.allocations;
+        let mut incidents = Vec::new();
+        for (_, listed) in &live {
+            for cause in &listed.troubles {
+                let incident = Incident::new(now, listed.five_tuple, None, true, cause.clone());
+                incidents.extend(explain(&incident, user, true, known));
+            }
+        }
+        let past = self.node.history().of_user(user, now);
+        incidents.extend(past.iter().filter_map(|incident| explain(incident, user, false, known)));
+        let record = |(shard, listed)| record(self.cluster.id(), shard, listed, now);
+        UserReport {
+            is_kept: self.node.history().is_on(),
+            incidents,
+            allocations: live.into_iter().map(record).collect(),
         }
     }
 
@@ -184,6 +219,7 @@ impl Handler for Joint {
                     }
                     Answer::Ended(0)
                 }
+                Ask::Explain { user } => Answer::Explained(self.explain(&user).await),
                 Ask::SecretsInUse => {
                     let in_use = self.node.key_ids_in_use().await;
                     Answer::SecretsInUse(
@@ -216,7 +252,21 @@ fn record(node: &str, shard: usize, listed: Listed, now: u64) -> AllocationRecor
         relayed: listed.relayed.iter().map(ToString::to_string).collect(),
         created: listed.created_unix,
         expires: now.saturating_add(listed.expires_in),
+        sent_datagrams: listed.to_peers.datagrams,
+        received_datagrams: listed.to_client.datagrams,
         sent_bytes: listed.to_peers.bytes,
         received_bytes: listed.to_client.bytes,
+        dropped: listed.drops.as_deref().map(dropped).unwrap_or_default(),
     }
+}
+
+fn dropped(drops: &Drops) -> Vec<DroppedRecord> {
+    let record = |direction: &str, reason: DropReason, datagrams: u64| DroppedRecord {
+        direction: direction.to_owned(),
+        reason: reason.as_str().to_owned(),
+        datagrams,
+    };
+    let to_peers = drops.to_peers.iter().map(|(reason, count)| record("to_peer", reason, count));
+    let to_client = drops.to_client.iter().map(|(reason, count)| record("to_client", reason, count));
+    to_peers.chain(to_client).filter(|dropped| dropped.datagrams > 0).collect()
 }

@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod credentials;
+mod explain;
 mod http;
 mod jwt;
 mod listen;
@@ -95,6 +96,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
         .chain(store::KEYS)
         .chain(redis::KEYS)
         .chain(webhooks::KEYS)
+        .chain(explain::KEYS)
         .chain(service::KEYS)
 }
 
@@ -137,6 +139,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
         "What the backend is told of what happens: calls, rooms, sessions. Nobody is told without webhooks.url.",
     ),
     ("calls", "How long calls are listed at /v1/calls."),
+    (
+        "explain",
+        "What is remembered, in memory, of why users fail: for `iceway explain` and GET /v1/explain/{user}.",
+    ),
     ("runtime", "Threads, buffers and the end of the process."),
     ("log", "What is logged and how."),
 ];
