@@ -1,0 +1,212 @@
+"""Tests of the Helm chart; the first argument says which, the second is the program."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import helm_python
+import yaml
+
+import manifests
+import monitoring
+import rendering
+
+REFERENCE = rendering.ROOT / "config" / "REFERENCE.md"
+# Long enough for every rule, and the base64 that a cluster key has to be.
+SECRET = "c2VjcmV0IG9mIHRoaXMgdGVzdCBhbmQgb2Ygbm8gb25lIGVsc2UhISE="
+
+
+def main():
+    """Runs one test, and says all that is wrong."""
+    faults = TESTS[sys.argv[1]](*sys.argv[2:])
+    if faults:
+        sys.exit("\n".join(faults))
+
+
+def valid(_program):
+    """Every set of values is linted, rendered, and makes sound objects."""
+    secret_keys = set(re.findall(r"^\| `([a-z0-9_.]+)` \| none: secret", REFERENCE.read_text(), re.M))
+    faults = [] if secret_keys else ["config/REFERENCE.md names no secret key"]
+    for name, values in rendering.value_sets().items():
+        report = helm_python.lint(rendering.CHART, values, strict=True, namespace=rendering.NAMESPACE)
+        # No icon is no fault.
+        said = [one for one in report["messages"] if one["severity"] > 1]
+        faults += [f"{name}: lint: {one['error']}" for one in said]
+    for one in rendering.render_all(rendering.load()):
+        faults += manifests.check(one, secret_keys)
+    return faults
+
+
+def refused(_program):
+    """What cannot work is refused, with the reason."""
+    faults, chart = [], rendering.load()
+    for case in yaml.safe_load((rendering.HERE / "refused.yaml").read_text()):
+        try:
+            chart.render(case["values"], name=rendering.RELEASE, namespace=rendering.NAMESPACE)
+            faults.append(f"taken: {case['values']}")
+        except helm_python.HelmError as refusal:
+            words = [word for word in case["says"] if word not in str(refusal)]
+            if words:
+                faults.append(f"{case['values']}: {words} not in: {refusal}")
+            if case.get("never") and case["never"] in str(refusal):
+                faults.append(f"{case['values']}: the refusal tells the secret")
+    return faults
+
+
+def accepted(program):
+    """The program takes the configuration, environment and arguments that its container gets."""
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(check, program, one) for one in rendering.render_all(rendering.load())]
+        return [fault for job in jobs for fault in job.result()]
+
+
+def check(program, rendered):
+    """`iceway check` on what is mounted into a container."""
+    with tempfile.TemporaryDirectory() as directory:
+        environment = mounted(rendered, pathlib.Path(directory))
+        command = [program, "check", *rendered.container["args"][1:]]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    faults = []
+    said = answer.stdout + answer.stderr
+    if rendered.container["command"] != ["iceway"] or rendered.container["args"][0] != "serve":
+        faults.append(f"{rendered.name}: the container runs {rendered.container['command']}")
+    if answer.returncode != 0:
+        faults.append(f"{rendered.name}: refused: {said}")
+    # That a load balancer's name is not the machine's, nobody can know here.
+    if "warning" in said:
+        faults.append(f"{rendered.name}: {said}")
+    return faults
+
+
+def mounted(rendered, root):
+    """Makes the files of the container below `root`, and answers with its environment."""
+    environment = rendered.environment(POD_IP="127.0.0.1" if not is_v6(rendered) else "::1", HOST_IP="203.0.113.9")
+    for mount in rendered.container["volumeMounts"]:
+        (volume,) = [one for one in rendered.pod["volumes"] if one["name"] == mount["name"]]
+        place = root / mount["mountPath"].lstrip("/")
+        place.mkdir(parents=True)
+        for item in volume.get("secret", {}).get("items", []):
+            write(place / item["path"], content(volume["name"]))
+        if volume["name"] == "tls":
+            certificate(place)
+    config = rendered.config.replace('"/etc/iceway/', f'"{root}/etc/iceway/').replace('"/var/lib/', f'"{root}/var/lib/')
+    (root / "etc/iceway/config/iceway.toml").write_text(config)
+    environment = {name: value.replace("/etc/iceway", f"{root}/etc/iceway") for name, value in environment.items()}
+    if any(one["name"] == "ICEWAY_REDIS_URL" for one in rendered.container["env"]):
+        environment["ICEWAY_REDIS_URL"] = "redis://iceway:password@127.0.0.1:6379"
+    return environment
+
+
+def is_v6(rendered):
+    """Whether pods have one address, of IPv6."""
+    return rendered.merged["network"]["ipFamily"] == "IPv6"
+
+
+def content(volume):
+    """What a Secret may hold for the file of a key."""
+    if volume == "auth-users-file":
+        return "alice:a password of hers\n"
+    if volume == "api-keys-file":
+        return f"backend {'0' * 64} issue,revoke\n"
+    if volume in ("jwt-keys-file", "redis-ca-file"):
+        name = ["-subj", "/CN=test"] if volume == "redis-ca-file" else []
+        key = ["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout"]
+        private = subprocess.run(key, check=True, capture_output=True).stdout
+        public = ["openssl", "req", "-x509", "-key", "/dev/stdin", *name] if name else ["openssl", "ec", "-pubout"]
+        return subprocess.run(public, input=private, check=True, capture_output=True).stdout.decode()
+    return SECRET + "\n"
+
+
+def certificate(place):
+    """A certificate, as cert-manager leaves it."""
+    files = ["-keyout", place / "tls.key", "-out", place / "tls.crt"]
+    names = ["-subj", "/CN=turn.example.org", "-addext", "subjectAltName=DNS:turn.example.org"]
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *files, *names]
+    subprocess.run(command, check=True, capture_output=True)
+    (place / "tls.key").chmod(0o440)
+
+
+def write(path, text):
+    """A file as the kubelet mounts it."""
+    path.write_text(text)
+    path.chmod(0o440)
+
+
+def served(program):
+    """The container's command runs; its probes and what Prometheus asks are answered."""
+    ports = {"udp": free_port(), "tcp": free_port(), "http": free_port(), "relay": {"min": 21000, "max": 21100}}
+    values = {"ports": ports, "network": {"publicAddress": {"from": "own"}}, "drain": {"timeoutSeconds": 1}}
+    rendered = rendering.Rendered("served", values, rendering.load())
+    with tempfile.TemporaryDirectory() as directory:
+        environment = mounted(rendered, pathlib.Path(directory))
+        log = open(pathlib.Path(directory) / "log", "w+")
+        server = subprocess.Popen([program, *rendered.container["args"]], env=environment, stdout=log, stderr=log)
+        try:
+            paths = [rendered.container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
+            faults = [fault for path in [*paths, "/metrics"] for fault in answered(server, ports["http"], path)]
+            faults = faults or unknown_values(f"http://127.0.0.1:{ports['http']}/metrics")
+        finally:
+            server.kill()
+            server.wait()
+        if faults:
+            log.seek(0)
+            faults.append(log.read())
+    return faults
+
+
+def unknown_values(url):
+    """Values of labels that alerts and dashboard look for and that are never there; all are, from the start."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        text = answer.read().decode()
+    faults = []
+    for name, label, value in sorted(monitoring.compared_values()):
+        lines = re.findall(rf"^{name}\{{.*", text, re.M)
+        if lines and not any(f'{label}="{value}"' in line for line in lines):
+            faults.append(f"{name} has no {label} {value}")
+    return faults
+
+
+def answered(server, port, path):
+    """Asks until there is an answer."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return [] if answer.status == 200 else [f"{path}: {answer.status}"]
+        except urllib.error.HTTPError as error:
+            return [f"{path}: {error.code}"]
+        except OSError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                return [f"{path}: {error}; exit status {server.poll()}"]
+            time.sleep(0.05)
+
+
+def free_port():
+    """A port below the ephemeral ones, so that no connection takes it meanwhile."""
+    for port in range(20000 + os.getpid() % 900, 32000):
+        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            try:
+                stream.bind(("127.0.0.1", port))
+                datagrams.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if port not in TAKEN:
+                TAKEN.add(port)
+                return port
+    raise OSError("no port is free")
+
+
+TAKEN = set()
+TESTS = {"valid": valid, "refused": refused, "accepted": accepted, "served": served}
+
+if __name__ == "__main__":
+    main()
