@@ -11,8 +11,8 @@ const LOAD_PROCESSOR: &str = "1";
 /// This process's scheduling group.
 const GROUP: &str = "/proc/self/autogroup";
 
-/// Who ran what, where and when: the head of the report.
-pub(crate) fn describe(bench: &str, iceway: &Path) -> Result<String> {
+/// Who ran what, where and when: the head of the report. Programs say their version themselves.
+pub(crate) fn describe(bench: &str, programs: &[(&str, &Path)]) -> Result<String> {
     let processor = fs::read_to_string("/proc/cpuinfo")?
         .lines()
         .find_map(|line| {
@@ -22,15 +22,18 @@ pub(crate) fn describe(bench: &str, iceway: &Path) -> Result<String> {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let load = fs::read_to_string("/proc/loadavg")?;
     let command: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let version = |(name, program): &(&str, &Path)| {
+        format!("{name}: {}\n", first_line(&program.display().to_string(), &["--version"]))
+    };
     Ok(format!(
-        "machine: {count} × {processor}, Linux {kernel}, load {load}\ndate: {date}\n\
-         command: cargo bench --bench {bench} -- {command}\niceway: {iceway}\n",
+        "machine: {count} × {processor}, Linux {kernel}, load {load} before\ndate: {date}\n\
+         command: cargo bench --bench {bench} -- {command}\n{versions}",
         count = thread::available_parallelism()?,
         kernel = kernel.trim(),
         load = load.split_whitespace().next().unwrap_or("?"),
         date = first_line("date", &["-u", "+%Y-%m-%d %H:%M UTC"]),
         command = command.join(" "),
-        iceway = first_line(&iceway.display().to_string(), &["--version"]),
+        versions = programs.iter().map(version).collect::<String>(),
     ))
 }
 
@@ -65,6 +68,17 @@ pub(crate) fn pin_this_process() -> Result<()> {
     let id = std::process::id().to_string();
     let status = Command::new("taskset").args(["-cp", LOAD_PROCESSOR, &id]).output();
     ensure!(status.context("taskset (util-linux)")?.status.success(), "taskset refuses");
+    Ok(())
+}
+
+/// Lets this process and its children have as many sockets as they may have at all.
+pub(crate) fn raise_descriptor_limit() -> Result<()> {
+    let limits = fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).context("Max open files")?;
+    let most = line.split_whitespace().nth(4).context("Max open files")?;
+    let id = std::process::id().to_string();
+    let status = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={most}:{most}")]).status();
+    ensure!(status.context("prlimit (util-linux)")?.success(), "prlimit refuses");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod connection;
 #[allow(dead_code, reason = "shared with the relay benchmark")]
 mod histogram;
 mod load;
+#[allow(dead_code, reason = "shared with the other benchmarks")]
 mod machine;
 mod report;
 mod server;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let iceway = arguments.iceway.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_iceway")));
     let mut out = std::io::stdout();
-    write!(out, "{}", machine::describe("api", &iceway)?)?;
+    write!(out, "{}", machine::describe("api", &[("iceway", &iceway)])?)?;
     let _priority = machine::Priority::raise();
     machine::pin_this_process()?;
     let (rounds, seconds) = if arguments.quick { (1, 1) } else { (arguments.rounds, arguments.seconds) };

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let mut out = std::io::stdout();
-    write!(out, "{}", machine::describe("cluster", Path::new(env!("CARGO_BIN_EXE_iceway")))?)?;
+    write!(out, "{}", machine::describe("cluster", &[("iceway", Path::new(env!("CARGO_BIN_EXE_iceway")))])?)?;
     let _priority = machine::Priority::raise();
     let cluster = Cluster::start_with(Options::default(), |setup| setup.with("log.level", "\"warn\""));
     let mut cut = Distribution::default();

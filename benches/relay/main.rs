@@ -5,7 +5,10 @@ mod arguments;
 mod client;
 mod histogram;
 mod load;
+#[path = "../api/machine.rs"]
+#[allow(dead_code, reason = "shared with the other benchmarks")]
 mod machine;
+mod needs;
 mod processor;
 mod relaying;
 mod report;
@@ -35,9 +38,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    let programs = machine::check(arguments)?;
+    let programs = needs::check(arguments)?;
     let scenarios = scenario::chosen(arguments)?;
-    let head = machine::describe(&programs)?;
+    let head = machine::describe("relay", &[("iceway", &programs.iceway), ("coturn", &programs.coturn)])?;
     let _priority = machine::Priority::raise();
     let topology = Topology::new()?;
     sys::pin(0, topology::LOAD_PROCESSOR)?;
