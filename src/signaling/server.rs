@@ -180,8 +180,8 @@ impl Server {
         }
     }
 
-    /// Moves what is to be written to `frames`, at most about 64 KiB at once. To be called when it was woken, and
-    /// again whenever all was written until nothing comes.
+    /// Moves what is to be written to `frames`, at most about 64 KiB at once. To be called when it was woken, and again
+    /// while [`has_frames`](Self::has_frames) says so.
     pub fn poll_connection(
         &mut self,
         now: Now,
@@ -211,6 +211,13 @@ impl Server {
             Stage::New(_) | Stage::Waiting | Stage::Delayed(_) => {}
         }
         if std::mem::take(&mut socket.is_ping_due) { Written::Ping } else { Written::Open }
+    }
+
+    /// Whether [`poll_connection`](Self::poll_connection) has more, after what it moved last.
+    #[must_use]
+    pub fn has_frames(&self, connection: ConnectionId) -> bool {
+        let session = self.sockets.get(connection).and_then(Socket::session);
+        session.and_then(|session| self.sessions.get(session)).is_some_and(|session| session.queue.has_next())
     }
 
     /// Whether a socket is to be closed, for a driver that cannot write what it took before.

@@ -15,6 +15,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::{
     front::{Front, Link},
     pace::{Pace, Paced, Times},
+    wide::Wide,
 };
 use crate::runtime::alternative_names;
 
@@ -48,7 +49,7 @@ impl Connection {
         match timeout(OPENING_TIME_MAX, is_tls(&self.stream)).await {
             Ok(Some(true)) => self.answer_tls().await,
             Ok(Some(false)) => {
-                serve(self.stream, self.front, Link::of(self.peer, false, None)).await;
+                serve(Wide::new(self.stream), self.front, Link::of(self.peer, false, None)).await;
             }
             // Nothing came.
             Ok(None) | Err(_) => {}
@@ -65,7 +66,7 @@ impl Connection {
                 return;
             }
         };
-        let handshake = TlsAcceptor::from(config).accept(self.stream);
+        let handshake = TlsAcceptor::from(config).accept(Wide::new(self.stream));
         match timeout(OPENING_TIME_MAX, handshake).await {
             Ok(Ok(stream)) => {
                 let certificate = certificate_names(&stream);
@@ -87,7 +88,7 @@ async fn is_tls(stream: &TcpStream) -> Option<bool> {
 }
 
 /// The names in the client's certificate, which the handshake has verified.
-fn certificate_names(stream: &TlsStream<TcpStream>) -> Option<Arc<[Box<str>]>> {
+fn certificate_names(stream: &TlsStream<Wide<TcpStream>>) -> Option<Arc<[Box<str>]>> {
     let certificate = stream.get_ref().1.peer_certificates()?.first()?;
     Some(alternative_names(certificate).into())
 }

@@ -6,6 +6,7 @@ mod front;
 mod pace;
 mod threads;
 mod tls;
+mod wide;
 
 use std::{
     io,

@@ -1,7 +1,8 @@
 //! One socket: frames in, frames out.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures_util::{
     SinkExt as _, StreamExt as _,
     future::{BoxFuture, FutureExt as _},
@@ -31,7 +32,11 @@ use crate::{
 type Stream = WebSocketStream<Corked<TokioIo<Upgraded>>>;
 
 /// Of what is read at once. It stays with each socket.
-const READ_BYTES: usize = 2048;
+const READ_BYTES: usize = 1024;
+/// What is handed to the core at once, at most.
+const TAKE_MAX: usize = 32;
+/// The same in bytes, but for the last frame.
+const TAKE_BYTES: usize = 64 << 10;
 /// By how much a frame may be too large to be read and refused, rather than broken off.
 const FRAME_MARGIN_BYTES: usize = 4096;
 /// How long a close frame may take, and the other side's answer to it.
@@ -56,9 +61,16 @@ struct Connection {
     guest: Arc<Guest>,
     stream: Stream,
     wake: Arc<Notify>,
+    /// What came and is not handed in yet. It is empty, and nothing more is read, before it is waited.
+    came: VecDeque<Came>,
     /// The answer that the last frame waits for.
     deciding: Option<BoxFuture<'static, Decision>>,
+    /// No frame is to be handed in until the core says otherwise.
+    is_waiting: bool,
 }
+
+/// What the socket brings; `None` at its end.
+type Came = Option<Result<Message, Error>>;
 
 /// Why a socket ends.
 enum End {
@@ -87,13 +99,15 @@ impl Opening {
         let client = Client { address: self.guest.network() };
         let opened = hub.with(|server, now| server.handle_open(now, id, client, self.identity));
         let guest = Arc::new(self.guest);
+        let (service, came) = (self.service, VecDeque::new());
         let mut connection =
-            Connection { service: self.service, hub, id, guest, stream, wake, deciding: None };
+            Connection { service, hub, id, guest, stream, wake, came, deciding: None, is_waiting: false };
         let end = match opened {
             Ok(()) => connection.carry().await,
             Err(code) => End::Close(code),
         };
-        connection.finish(end).await;
+        // What is done at the end alone takes no memory of those that are idle.
+        connection.finish(end).boxed().await;
     }
 }
 
@@ -102,52 +116,54 @@ impl Connection {
     async fn carry(&mut self) -> End {
         let mut frames = Vec::new();
         loop {
-            let is_reading = match self.write(&mut frames).await {
-                Ok(is_reading) => is_reading && self.deciding.is_none(),
-                Err(end) => return end,
-            };
-            tokio::select! {
-                () = self.wake.notified() => {}
+            let is_reading = self.deciding.is_none() && !self.is_waiting;
+            let done = tokio::select! {
+                () = self.wake.notified() => self.write(&mut frames).await,
                 decision = decided(&mut self.deciding) => {
                     self.deciding = None;
                     let next = self.hub.with(|server, now| server.handle_decision(now, self.id, decision));
                     self.go_on(next);
+                    Ok(())
                 }
-                message = self.stream.next(), if is_reading => {
-                    if let Err(end) = self.read(message) {
-                        return end;
-                    }
+                came = self.stream.next(), if is_reading => {
+                    self.take(came);
+                    Ok(())
                 }
+            };
+            if let Err(end) = done.and_then(|()| self.hand_in()) {
+                return end;
             }
         }
     }
 
-    /// Writes all there is; answers whether more frames may be handed in.
-    async fn write(&mut self, frames: &mut Vec<String>) -> Result<bool, End> {
+    /// Writes all there is.
+    async fn write(&mut self, frames: &mut Vec<String>) -> Result<(), End> {
         loop {
-            let (written, is_waiting) = self.hub.with(|server, now| {
-                let written = server.poll_connection(now, self.id, frames);
-                (written, server.is_waiting(self.id))
+            let id = self.id;
+            let (written, is_waiting, has_more) = self.hub.with(|server, now| {
+                let written = server.poll_connection(now, id, frames);
+                (written, server.is_waiting(id), server.has_frames(id))
             });
-            let is_last = frames.is_empty();
-            if !is_last {
-                self.send(frames.drain(..).map(Message::from)).await?;
+            self.is_waiting = is_waiting;
+            let mut is_woken = false;
+            if !frames.is_empty() {
+                is_woken |= self.send(frames.drain(..).map(Message::from)).await?;
             }
             match written {
-                Written::Open if is_last => {
-                    // What is idle holds no memory.
-                    frames.shrink_to(0);
-                    return Ok(!is_waiting);
-                }
                 Written::Open => {}
-                Written::Ping => self.send([Message::Ping(Default::default())].into_iter()).await?,
+                Written::Ping => is_woken |= self.send([Message::Ping(Bytes::new())].into_iter()).await?,
                 Written::Close(code) => return Err(End::Close(code)),
+            }
+            if !is_woken && !has_more {
+                // What is idle holds no memory.
+                frames.shrink_to(0);
+                return Ok(());
             }
         }
     }
 
-    /// Unless the core gives the socket up meanwhile: a client that does not read.
-    async fn send(&mut self, messages: impl Iterator<Item = Message>) -> Result<(), End> {
+    /// Unless the core gives the socket up meanwhile: a client that does not read. Answers whether it was woken meanwhile.
+    async fn send(&mut self, messages: impl Iterator<Item = Message>) -> Result<bool, End> {
         let (stream, hub, wake, id) = (&mut self.stream, &self.hub, &self.wake, self.id);
         let mut sending = pin!(async {
             for message in messages {
@@ -155,11 +171,13 @@ impl Connection {
             }
             stream.flush().await
         });
+        let mut is_woken = false;
         loop {
             tokio::select! {
                 biased;
-                sent = &mut sending => return sent.map_err(|_| End::Gone),
+                sent = &mut sending => return sent.map(|()| is_woken).map_err(|_| End::Gone),
                 () = wake.notified() => {
+                    is_woken = true;
                     if let Some(code) = hub.look(|server| server.closing(id)) {
                         return Err(End::Close(code));
                     }
@@ -168,18 +186,66 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
-        let id = self.id;
-        match message {
-            Some(Ok(Message::Text(text))) => {
-                let frame = Frame::read(&text);
-                let next = self.hub.with(|server, now| server.handle_frame(now, id, frame, text.len()));
-                self.go_on(next);
+    /// With what came, takes what else is there already: the core gets it at once.
+    fn take(&mut self, first: Came) {
+        let mut next = Some(first);
+        let mut bytes = 0;
+        while let Some(came) = next {
+            bytes += came.as_ref().and_then(|came| came.as_ref().ok()).map_or(0, Message::len);
+            let is_more = matches!(came, Some(Ok(_))) && bytes < TAKE_BYTES;
+            self.came.push_back(came);
+            next =
+                if is_more && self.came.len() < TAKE_MAX { self.stream.next().now_or_never() } else { None };
+        }
+    }
+
+    /// Hands in what came, as far as the core wants it now.
+    fn hand_in(&mut self) -> Result<(), End> {
+        while self.deciding.is_none() && !self.is_waiting && !self.came.is_empty() {
+            let is_text = |came: &&Came| matches!(came, Some(Ok(Message::Text(_))));
+            let count = self.came.iter().take_while(is_text).count();
+            if count > 0 {
+                self.hand_in_texts(count);
+            } else if let Some(came) = self.came.pop_front() {
+                self.heard(came)?;
             }
+        }
+        if self.came.is_empty() {
+            self.came = VecDeque::new();
+        }
+        Ok(())
+    }
+
+    /// Hands in the first frames, but for those after one that has to be waited for.
+    fn hand_in_texts(&mut self, count: usize) {
+        let texts = self.came.iter().take(count).filter_map(|came| match came {
+            Some(Ok(Message::Text(text))) => Some((Frame::read(text), text.len())),
+            Some(_) | None => None,
+        });
+        let frames: Vec<_> = texts.collect();
+        let id = self.id;
+        let (taken, next) = self.hub.with(|server, now| {
+            for (taken, (frame, bytes)) in frames.into_iter().enumerate() {
+                let next = server.handle_frame(now, id, frame, bytes);
+                if !matches!(next, Next::More) {
+                    return (taken + 1, next);
+                }
+            }
+            (count, Next::More)
+        });
+        self.came.drain(..taken);
+        self.go_on(next);
+    }
+
+    fn heard(&self, came: Came) -> Result<(), End> {
+        let id = self.id;
+        match came {
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
                 self.hub.with(|server, now| server.handle_alive(now, id));
             }
             Some(Ok(Message::Binary(_))) => self.violated(CloseCode::UnsupportedData),
+            // Texts are handed in together.
+            Some(Ok(Message::Text(_))) => {}
             Some(Ok(Message::Close(_) | Message::Frame(_))) | None => return Err(End::Gone),
             Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
                 self.violated(CloseCode::TooLarge);
@@ -206,7 +272,8 @@ impl Connection {
 
     fn go_on(&mut self, next: Next) {
         match next {
-            Next::More | Next::Wait => {}
+            Next::More => {}
+            Next::Wait => self.is_waiting = true,
             Next::Ask(ask) => {
                 let (service, guest) = (self.service.clone(), Arc::clone(&self.guest));
                 self.deciding = Some(async move { service.decide(*ask, &guest).await }.boxed());
@@ -234,7 +301,7 @@ impl Connection {
         if io.shutdown().await.is_err() {
             return;
         }
-        let (mut scratch, mut rest) = ([0; 1024], GOODBYE_BYTES_MAX);
+        let (mut scratch, mut rest) = (vec![0; 1024], GOODBYE_BYTES_MAX);
         while let Ok(count @ 1..) = io.read(&mut scratch).await {
             let Some(left) = rest.checked_sub(count) else { return };
             rest = left;

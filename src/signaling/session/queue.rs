@@ -196,6 +196,12 @@ impl Queue {
         self.notes.shrink_to_fit();
     }
 
+    /// Whether [`next`](Self::next) has something.
+    pub(in crate::signaling) fn has_next(&self) -> bool {
+        let is_note_next = self.notes.front().is_some_and(|(after, _)| *after <= self.sent);
+        is_note_next || (self.base()..self.seq).contains(&self.sent)
+    }
+
     /// Takes the next one to write.
     pub(in crate::signaling) fn next(&mut self) -> Option<String> {
         if self.notes.front().is_some_and(|(after, _)| *after <= self.sent) {
