@@ -11,15 +11,14 @@ use iceway::signaling::{
 use crate::session::text;
 
 const SESSIONS: u64 = 64;
-const MESSAGES: u64 = 300_000;
 /// A message with its envelope.
 const BYTES: usize = 1024;
 
-/// Nanoseconds per 1-kB message.
+/// Nanoseconds per 1-kB message, of so many.
 ///
 /// # Errors
 /// A session is not welcomed.
-pub(crate) fn nanoseconds() -> Result<f64> {
+pub(crate) fn nanoseconds(messages: u64) -> Result<f64> {
     let mut relay = Relay { server: server(), millis: 1_000_000, frames: Vec::new(), woken: Vec::new() };
     let names: Vec<String> = (0..SESSIONS).map(|id| relay.open(id)).collect::<Result<_>>()?;
     let padding = "x".repeat(BYTES - 90);
@@ -29,7 +28,7 @@ pub(crate) fn nanoseconds() -> Result<f64> {
         .collect();
     let mut seqs = vec![0_u64; texts.len()];
     let begin = Clock::now();
-    for number in 0..MESSAGES {
+    for number in 0..messages {
         // By turns, and never to itself.
         let (from, to) = (number % SESSIONS, ((number * 7 + 1) % SESSIONS) as usize);
         let text = texts.get(to).context("a session")?;
@@ -43,7 +42,7 @@ pub(crate) fn nanoseconds() -> Result<f64> {
         relay.millis += u64::from(number % 100 == 0);
     }
     let spent: Duration = begin.elapsed();
-    Ok(spent.as_nanos() as f64 / MESSAGES as f64)
+    Ok(spent.as_nanos() as f64 / messages as f64)
 }
 
 struct Relay {

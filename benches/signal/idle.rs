@@ -25,24 +25,30 @@ pub(crate) struct Idle {
     pub(crate) microseconds: f64,
 }
 
-/// Opens so many sessions and leaves them alone for some time.
+/// Opens so many sessions and leaves them alone for some time. What the server does without any is not counted.
 ///
 /// # Errors
 /// One is closed.
 pub(crate) fn measure(server: &Server, count: usize, time: Duration) -> Result<Idle> {
     let names: Vec<_> = (0..BEFORE + count).map(|at| hello(server, &format!("idle-{at}"), 0)).collect();
     let (before, rest) = names.split_at(BEFORE);
+    let own = spent_in(server, time / 5, &mut [])?;
     let mut sessions = open_all(server, before)?;
     leave_alone(&mut sessions, Duration::from_millis(500))?;
     let resident = server.resident_bytes()?;
     sessions.extend(open_all(server, rest)?);
     leave_alone(&mut sessions, Duration::from_secs(1))?;
     let bytes = (server.resident_bytes()?.saturating_sub(resident)) as f64 / count as f64;
-    let (spent, begin) = (server.spent()?, Instant::now());
-    leave_alone(&mut sessions, time)?;
-    let spent = server.spent()?.saturating_sub(spent);
-    let seconds = begin.elapsed().as_secs_f64() * sessions.len() as f64;
-    Ok(Idle { bytes, microseconds: spent.as_secs_f64() * 1e6 / seconds })
+    let share = (spent_in(server, time, &mut sessions)? - own).max(0.0);
+    Ok(Idle { bytes, microseconds: share * 1e6 / sessions.len() as f64 })
+}
+
+/// The share of a processor that the server takes while its sessions are left alone.
+fn spent_in(server: &Server, time: Duration, sessions: &mut [Session]) -> Result<f64> {
+    let (before, begin) = (server.spent()?, Instant::now());
+    leave_alone(sessions, time)?;
+    let spent = server.spent()?.saturating_sub(before);
+    Ok(spent.as_secs_f64() / begin.elapsed().as_secs_f64())
 }
 
 /// Opens and closes sessions for some time; how many per second of the server's processor time, and per second.

@@ -39,6 +39,21 @@ use crate::{
     server::{Kind, Server},
 };
 
+/// What no idle session may take with `--check`, whatever the build.
+const IDLE_BYTES_MAX: f64 = 64.0 * 1024.0;
+/// Messages through the core alone.
+const CORE: u64 = 300_000;
+/// The same with `--quick`.
+const QUICK_CORE: u64 = 10_000;
+/// Idle sessions with `--quick`.
+const QUICK_IDLE: usize = 500;
+/// Sessions of the storm with `--quick`.
+const QUICK_STORM: usize = 500;
+/// Longer than the time between two heartbeats.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+/// For those that do nothing with idle sockets.
+const IDLE_TIME_SHORT: Duration = Duration::from_secs(3);
+
 /// Measures the signaling relay. Needs two processors, `taskset` and redis-server; uses `ws` and Socket.IO as peers where
 /// Node.js and npm are there.
 #[derive(Clone, Debug, Parser)]
@@ -47,11 +62,11 @@ struct Arguments {
     /// A look in a minute: one short round, few sessions.
     #[arg(long)]
     quick: bool,
-    /// Rounds; in each, every server is measured once.
+    /// Rounds; in each, every server is measured once, but idle sessions only in the first.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
     /// Measured seconds of each load.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     seconds: u64,
     /// Pairs of sessions that talk, and that call one another.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -69,7 +84,7 @@ struct Arguments {
     /// Measure only this of them: core, messages, idle, new, calls, storm; may be repeated.
     #[arg(long, value_name = "NAME")]
     measure: Vec<String>,
-    /// Fail if a frame was lost or nothing was passed on: for tests.
+    /// Fail if a session takes much more memory than it should: for tests. What is lost or refused fails always.
     #[arg(long)]
     check: bool,
     /// The iceway to measure instead of the one just built.
@@ -109,6 +124,14 @@ impl Arguments {
     fn wants(&self, what: &str) -> bool {
         self.measure.is_empty() || self.measure.iter().any(|only| only == what)
     }
+
+    fn idle(&self) -> usize {
+        if self.quick { QUICK_IDLE } else { self.idle.into() }
+    }
+
+    fn idle_time(&self, kind: Kind) -> Duration {
+        if self.quick || !kind.has_heartbeat() { IDLE_TIME_SHORT } else { IDLE_TIME }
+    }
 }
 
 fn serve_bare(address: SocketAddr, arguments: &Arguments) -> Result<()> {
@@ -123,17 +146,18 @@ fn serve_bare(address: SocketAddr, arguments: &Arguments) -> Result<()> {
 fn run(arguments: &Arguments) -> Result<()> {
     let iceway = arguments.iceway.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_iceway")));
     let mut out = std::io::stdout();
-    write!(out, "{}", machine::describe("signal", &iceway)?)?;
+    write!(out, "{}", machine::describe("signal", &[("iceway", &iceway)])?)?;
     let _priority = machine::Priority::raise();
     machine::pin_this_process()?;
+    machine::raise_descriptor_limit()?;
     let mut report = Report::default();
-    for _ in 0..if arguments.quick { 1 } else { arguments.rounds } {
+    for round in 0..if arguments.quick { 1 } else { arguments.rounds } {
         if arguments.wants("core") {
-            report.add_core(core::nanoseconds()?);
+            report.add_core(core::nanoseconds(if arguments.quick { QUICK_CORE } else { CORE })?);
         }
         for kind in Kind::ALL {
             if arguments.only.is_empty() || arguments.only.iter().any(|only| only == kind.name()) {
-                measure(arguments, kind, &iceway, &mut report).with_context(|| kind.to_string())?;
+                measure(arguments, round, kind, &iceway, &mut report).with_context(|| kind.to_string())?;
             }
         }
     }
@@ -142,47 +166,43 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// One round of one server; each measurement has a fresh one.
-fn measure(arguments: &Arguments, kind: Kind, iceway: &Path, report: &mut Report) -> Result<()> {
-    let wants =
-        |what: &str| arguments.measure.is_empty() || arguments.measure.iter().any(|only| only == what);
-    let quick = arguments.quick;
-    let time = Duration::from_secs(if quick { 1 } else { arguments.seconds });
-    let start = || Server::start(kind, iceway);
-    if wants("messages")
-        && let Some(server) = start()?
-    {
-        let plan =
-            Plan { pairs: arguments.pairs.into(), warm_up: Duration::from_millis(500), measured: time };
-        let flat_out = messages::flat_out(&server, &plan)?;
-        let half = messages::paced(&server, &plan, flat_out.per_second() / 2.0)?;
+fn measure(arguments: &Arguments, round: u32, kind: Kind, iceway: &Path, report: &mut Report) -> Result<()> {
+    let start = |what: &str| if arguments.wants(what) { Server::start(kind, iceway) } else { Ok(None) };
+    let time = Duration::from_secs(if arguments.quick { 1 } else { arguments.seconds });
+    if let Some(server) = start("messages")? {
+        let warm_up = Duration::from_millis(500);
+        let plan = Plan { pairs: arguments.pairs.into(), warm_up, measured: time };
+        let flat_out = messages::flat_out(&server, &plan).context("messages, flat out")?;
+        let half = messages::paced(&server, &plan, flat_out.per_second() / 2.0).context("messages, paced")?;
         report.add_messages(kind, &flat_out, &half);
     }
-    if wants("idle")
+    // It takes long, and changes little.
+    if round == 0
         && !kind.has_two_nodes()
-        && let Some(server) = start()?
+        && let Some(server) = start("idle")?
     {
-        let (count, seconds) = if quick { (500, 2) } else { (usize::from(arguments.idle), 30) };
-        report.add_idle(kind, &idle::measure(&server, count, Duration::from_secs(seconds))?);
+        let idle = idle::measure(&server, arguments.idle(), arguments.idle_time(kind)).context("idle")?;
+        report.add_idle(kind, &idle);
+        let is_fine = idle.bytes < IDLE_BYTES_MAX;
+        ensure!(is_fine || !arguments.check, "an idle session takes {:.0} bytes", idle.bytes);
     }
-    if wants("new")
-        && !kind.has_two_nodes()
-        && let Some(server) = start()?
+    if !kind.has_two_nodes()
+        && let Some(server) = start("new")?
     {
-        report.add_new_sessions(kind, idle::new_sessions(&server, time)?);
+        report.add_new_sessions(kind, idle::new_sessions(&server, time).context("new")?);
     }
-    if wants("calls")
-        && kind.is_iceway()
-        && let Some(server) = start()?
+    if kind.is_iceway()
+        && let Some(server) = start("calls")?
     {
-        report.add_calls(kind, &calls::measure(&server, arguments.pairs.into(), time)?);
+        report.add_calls(kind, &calls::measure(&server, arguments.pairs.into(), time).context("calls")?);
     }
-    if wants("storm")
-        && kind == Kind::Iceway
-        && let Some(server) = start()?
+    if matches!(kind, Kind::Iceway | Kind::IcewayTwo)
+        && let Some(server) = start("storm")?
     {
-        let storm = storm::measure(&server, if quick { 500 } else { arguments.storm.into() })?;
+        let count = if arguments.quick { QUICK_STORM } else { arguments.storm.into() };
+        let storm = storm::measure(&server, count).context("storm")?;
         report.add_storm(kind, &storm);
-        ensure!(!arguments.check || storm.lost == 0, "{} frames were lost", storm.lost);
+        ensure!(storm.lost == 0, "{} frames were lost in the storm", storm.lost);
     }
     Ok(())
 }

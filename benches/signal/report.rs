@@ -15,7 +15,6 @@ struct Values(BTreeMap<&'static str, Vec<f64>>);
 #[derive(Default)]
 pub(crate) struct Report {
     values: BTreeMap<usize, Values>,
-    storms: Vec<String>,
     core: Vec<f64>,
 }
 
@@ -56,16 +55,12 @@ impl Report {
     }
 
     pub(crate) fn add_storm(&mut self, kind: Kind, storm: &storm::Measured) {
-        self.storms.push(format!(
-            "{kind}: {} sessions resumed in {:.2} s ({:.2} s of its processor time); {} frames sent meanwhile, {} lost; \
-             as many new sessions took {:.2} s",
-            storm.sessions,
-            storm.elapsed.as_secs_f64(),
-            storm.spent.as_secs_f64(),
-            storm.frames,
-            storm.lost,
-            storm.fresh.as_secs_f64(),
-        ));
+        self.add(kind, "storm", storm.sessions as f64);
+        self.add(kind, "storm, new", storm.fresh.as_secs_f64());
+        self.add(kind, "storm, resumed", storm.elapsed.as_secs_f64());
+        self.add(kind, "storm, spent", storm.spent.as_secs_f64());
+        self.add(kind, "storm, frames", storm.frames as f64);
+        self.add(kind, "storm, lost", storm.lost as f64);
     }
 
     fn add(&mut self, kind: Kind, what: &'static str, value: f64) {
@@ -93,11 +88,9 @@ impl fmt::Display for Report {
         self.messages(out)?;
         self.sessions(out)?;
         self.calls(out)?;
+        self.storms(out)?;
         if !self.core.is_empty() {
             writeln!(out, "A 1-kB message takes {:.0} ns before any socket.", median(&self.core))?;
-        }
-        for storm in &self.storms {
-            writeln!(out, "{storm}.")?;
         }
         Ok(())
     }
@@ -179,6 +172,30 @@ impl Report {
                 self.middle(kind, "calls"),
                 self.middle(kind, "set-up p50"),
                 self.middle(kind, "set-up p99"),
+            )?;
+        }
+        writeln!(out)
+    }
+
+    fn storms(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.kinds("storm").next().is_none() {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "| all sockets lost at once | sessions | all resumed after, s | its processor time, s | frames sent meanwhile | \
+             lost | as many new sessions took, s |\n|---|---:|---:|---:|---:|---:|---:|"
+        )?;
+        for kind in self.kinds("storm") {
+            writeln!(
+                out,
+                "| {kind} | {:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} |",
+                self.middle(kind, "storm"),
+                self.middle(kind, "storm, resumed"),
+                self.middle(kind, "storm, spent"),
+                self.middle(kind, "storm, frames"),
+                self.of(kind, "storm, lost").iter().sum::<f64>(),
+                self.middle(kind, "storm, new"),
             )?;
         }
         writeln!(out)

@@ -84,6 +84,11 @@ impl Kind {
         matches!(self, Self::SocketIo | Self::SocketIoTwo)
     }
 
+    /// Whether it asks idle sockets whether they are there.
+    pub(crate) const fn has_heartbeat(self) -> bool {
+        self.is_iceway() || self.is_socket_io()
+    }
+
     /// Whether messages go from one node to another.
     pub(crate) const fn has_two_nodes(self) -> bool {
         matches!(self, Self::IcewayTwo | Self::BareTwo | Self::SocketIoTwo)
@@ -183,11 +188,8 @@ impl Server {
     }
 
     fn add_node(&mut self, program: &Path, number: usize, certificate: Option<&Certificate>) {
-        let mut setup = Setup::default()
-            .unlimited()
-            .program(program)
-            .run_by(&["taskset", "-c", SERVER_PROCESSOR])
-            .with("log.level", "\"warn\"");
+        let mut setup =
+            Setup::default().unlimited().program(program).run_by(&["taskset", "-c", SERVER_PROCESSOR]);
         if let Some(certificate) = certificate {
             setup = setup
                 .with("tls.certificate", format!("{:?}", certificate.file))
@@ -196,7 +198,7 @@ impl Server {
         if let Some(redis) = &self.redis {
             setup = setup.in_cluster(&format!("n{}", number + 1), &redis.url());
         }
-        let node = Node::start(&self.issuer, setup.with("log.level", "\"info\""));
+        let node = Node::start(&self.issuer, setup);
         self.addresses.push(node.http);
         self.nodes.push(node);
     }

@@ -107,6 +107,9 @@ impl Session {
     }
 
     /// Hands each frame to `each`; acknowledges what is to be acknowledged.
+    ///
+    /// # Errors
+    /// The connection broke, a number is missing, or the server refuses something.
     pub(crate) fn poll(&mut self, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let Self { socket, seq, is_socket_io, .. } = self;
         let mut is_asked = false;
@@ -119,6 +122,7 @@ impl Session {
                 ensure!(found == *seq + 1, "frame {found} came after {seq}");
                 *seq = found;
             }
+            ensure!(!is_error(frame), "refused: {}", String::from_utf8_lossy(frame));
             each(frame)
         };
         for frame in std::mem::take(&mut self.early) {
@@ -156,6 +160,12 @@ fn number(frame: &[u8]) -> Option<u64> {
     let digits = frame.strip_prefix(br#"{"seq":"#)?;
     let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
     std::str::from_utf8(digits.get(..end)?).ok()?.parse().ok()
+}
+
+/// Whether it is an `error`: its type stands after a number or the name of a request.
+fn is_error(frame: &[u8]) -> bool {
+    const TYPE: &[u8] = br#""type":"error""#;
+    frame.get(..frame.len().min(128)).unwrap_or_default().windows(TYPE.len()).any(|window| window == TYPE)
 }
 
 /// The value of the first member of this name that is a string without escapes.

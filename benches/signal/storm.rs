@@ -1,4 +1,5 @@
-//! Everybody's socket is lost at once, messages go on, everybody comes back: every frame must be there.
+//! Everybody's socket is lost at once, messages go on, everybody comes back, to another node if there is one: every
+//! frame must be there.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use crate::{
-    idle::leave_alone,
     server::Server,
     session::{Hello, Session, hello, open_all, text, wait},
 };
@@ -15,6 +15,8 @@ use crate::{
 const AWAY: usize = 3;
 /// Sessions that send them.
 const SENDERS: usize = 50;
+/// How long what is missing may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How it went.
 pub(crate) struct Measured {
@@ -33,6 +35,7 @@ pub(crate) struct Measured {
 /// # Errors
 /// A session is not resumed.
 pub(crate) fn measure(server: &Server, count: usize) -> Result<Measured> {
+    let last = server.addresses.len() - 1;
     let senders: Vec<Hello> = (0..SENDERS).map(|at| hello(server, &format!("sender-{at}"), 0)).collect();
     let mut senders = open_all(server, &senders)?;
     let hellos: Vec<Hello> = (0..count).map(|at| hello(server, &format!("storm-{at}"), 0)).collect();
@@ -51,8 +54,11 @@ pub(crate) fn measure(server: &Server, count: usize) -> Result<Measured> {
         })?;
     }
 
-    let resumes: Vec<Hello> =
-        sessions.iter().zip(&hellos).map(|(session, hello)| resume(session, hello)).collect::<Result<_>>()?;
+    let resumes: Vec<Hello> = sessions
+        .iter()
+        .zip(&hellos)
+        .map(|(session, hello)| resume(session, hello, last))
+        .collect::<Result<_>>()?;
     let addresses: Vec<String> = sessions.iter().map(|session| session.message("lost")).collect();
     drop(sessions);
     for message in ["1", "2", "3"].iter().take(AWAY) {
@@ -62,7 +68,7 @@ pub(crate) fn measure(server: &Server, count: usize) -> Result<Measured> {
             let sender = senders.get_mut(turn).context("a sender")?;
             sender.send(&text)?;
             if at % 256 == 0 {
-                leave_alone(&mut senders, Duration::ZERO)?;
+                senders.iter_mut().try_for_each(|sender| sender.poll(|_| Ok(())))?;
             }
         }
     }
@@ -72,9 +78,10 @@ pub(crate) fn measure(server: &Server, count: usize) -> Result<Measured> {
     let (before, begin) = (server.spent()?, Instant::now());
     let mut sessions = open_all(server, &resumes)?;
     let mut lost = 0;
+    let deadline = Instant::now() + PATIENCE;
     for session in &mut sessions {
         ensure!(session.welcome.contains(r#""resumed":true"#), "not resumed: {}", session.welcome);
-        lost += missing(session)?;
+        lost += missing(session, deadline)?;
     }
     let (elapsed, spent) = (begin.elapsed(), server.spent()?.saturating_sub(before));
     Ok(Measured { sessions: count, elapsed, spent, frames: count * AWAY, lost, fresh })
@@ -104,8 +111,8 @@ fn settle(senders: &mut [Session]) -> Result<()> {
     Ok(())
 }
 
-/// The hello with which a session is resumed.
-fn resume(session: &Session, hello: &Hello) -> Result<Hello> {
+/// The hello with which a session is resumed at a node.
+fn resume(session: &Session, hello: &Hello, node: usize) -> Result<Hello> {
     let part =
         |name| text(session.welcome.as_bytes(), name).with_context(|| format!("{name} in the welcome"));
     let resume = json!({
@@ -113,14 +120,13 @@ fn resume(session: &Session, hello: &Hello) -> Result<Hello> {
     });
     let frame = hello.frame.strip_suffix('}').context("an object")?;
     let frame = format!(r#"{frame},"resume":{resume}}}"#);
-    Ok(Hello { node: hello.node, frame, seq: session.seq })
+    Ok(Hello { node, frame, seq: session.seq })
 }
 
 /// How many of the messages of the time away are not there, in order.
-fn missing(session: &mut Session) -> Result<usize> {
+fn missing(session: &mut Session, deadline: Instant) -> Result<usize> {
     let mut came = Vec::new();
-    let began = Instant::now();
-    while came.len() < AWAY && began.elapsed() < Duration::from_secs(10) {
+    while came.len() < AWAY && Instant::now() < deadline {
         session.poll(|frame| {
             came.extend(text(frame, "data").map(str::to_owned));
             Ok(())
