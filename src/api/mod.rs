@@ -22,6 +22,7 @@ mod metrics;
 mod openapi;
 mod problem;
 mod query;
+mod reload;
 mod routes;
 mod server;
 mod service;
@@ -39,6 +40,7 @@ pub use counters::{
 };
 pub use metrics::{Scrape, exposition};
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
+pub use reload::{ReloadFault, ReloadOrder, ReloadReport};
 pub use routes::{openapi, router};
 pub use server::{
     ControlError, ControlListener, ControlServer, HttpServer, HttpThreads, serve, serve_control,

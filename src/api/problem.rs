@@ -86,6 +86,7 @@ problems! {
     NODE_SILENT: 503 "node_silent", "The node did not answer in time.";
     CURSOR_INVALID: 400 "cursor_invalid", "The cursor does not come from an earlier answer.";
     CALL_UNKNOWN: 404 "call_unknown", "There is no such call, or it is no longer remembered.";
+    CONFIGURATION_INVALID: 409 "configuration_invalid", "The configuration has errors, so nothing was changed.";
     STORE_FAILED: 503 "store_failed", "What was asked for could not be kept, so it was not done.";
 
     UPGRADE_REQUIRED: 426 "upgrade_required", "This path is for WebSockets.";
@@ -224,6 +225,13 @@ impl Problem {
     #[must_use]
     pub fn at(mut self, pointer: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Self {
         self.0.errors.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        self
+    }
+
+    /// Names reasons, where there may be several.
+    #[must_use]
+    pub(crate) fn because(mut self, reasons: Vec<String>) -> Self {
+        self.0.reasons = reasons;
         self
     }
 

@@ -5,7 +5,7 @@ use std::{
     hash::{BuildHasher as _, RandomState},
     ops::Deref,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -13,10 +13,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use axum::extract::FromRef;
+use tokio::sync::mpsc;
 
 use super::{
     caller::{Access, AccessError},
     ice_servers::{Reached, node_uris},
+    reload::ReloadOrder,
     signal::Signal,
     webhooks,
 };
@@ -42,6 +44,8 @@ pub struct ServiceState {
     issued: [AtomicU64; Dialect::ALL.len()],
     drawn: AtomicU64,
     reached: Reached,
+    /// Whom to ask to read the configuration again, once somebody does.
+    pub(super) reloads: OnceLock<mpsc::Sender<ReloadOrder>>,
 }
 
 /// What the endpoints take from the configuration.
@@ -112,7 +116,14 @@ impl Service {
             issued,
             drawn,
             reached,
+            reloads: OnceLock::new(),
         })))
+    }
+
+    /// Says what [`reload`](Self::reload) could not take over, and changes nothing.
+    #[must_use]
+    pub fn check(&self, config: &Config) -> Vec<AccessError> {
+        [self.access.check(config), self.signal.check(config)].into_iter().filter_map(Result::err).collect()
     }
 
     /// Takes over what can change while the node runs. Where callers cannot be told by what is new, they are told as

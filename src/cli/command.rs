@@ -26,6 +26,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::api_keys_command::api_keys())
         .subcommand(super::sessions::command())
         .subcommand(super::explain::command())
+        .subcommand(reload())
         .subcommand(drain())
         .subcommand(healthcheck())
         .subcommand(super::completions::completions())
@@ -133,6 +134,23 @@ fn verify() -> Command {
         .group(ArgGroup::new("given").args(["password", "password-file"]))
         .arg(config())
         .args(flags(&["auth", "store", "redis"]))
+}
+
+fn reload() -> Command {
+    Command::new("reload")
+        .about("Have a running server read its configuration again, or say what that would change")
+        .long_about(
+            "Have a running server read its configuration, secrets, users, API keys and certificates again, as\n\
+             SIGHUP does, and print what changed and what needs a restart. Calls that are up go on. If anything\n\
+             is wrong nothing changes: every error is printed, and the exit code is 78.",
+        )
+        .arg(
+            Arg::new("dry-run")
+                .long("dry-run")
+                .action(ArgAction::SetTrue)
+                .help("Only print what would change"),
+        )
+        .args(super::control_client::server_flags())
 }
 
 fn drain() -> Command {

@@ -20,6 +20,7 @@ mod man;
 mod meanings;
 mod notify;
 mod reference;
+mod reload;
 mod serve;
 mod serving;
 mod sessions;
@@ -57,6 +58,7 @@ pub fn run() -> ExitCode {
         Some(("drain", matches)) => drain::run(matches),
         Some(("sessions", matches)) => sessions::run(matches),
         Some(("explain", matches)) => explain::run(matches),
+        Some(("reload", matches)) => reload::run(matches),
         Some(("healthcheck", matches)) => healthcheck::run(&sources(matches)),
         Some(("completions", matches)) => completions::run(matches),
         Some(("man", matches)) => man::run(matches),

@@ -5,12 +5,10 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{
-    control::Control, exit::Failure, fault::Fault, notify::Notifier, serve::log_options, trial::Trial,
-};
+use super::{control::Control, exit::Failure, fault::Fault, notify::Notifier, trial::Trial};
 use crate::{
-    api::Service,
-    config::{self, Loaded, Sources},
+    api::{ReloadOrder, Service},
+    config::{Loaded, Sources},
     runtime::NodeHandle,
     telemetry::LogHandle,
 };
@@ -38,6 +36,7 @@ impl Serving<'_> {
         let node = self.node.clone();
         let shard_ended = node.shard_ended();
         tokio::pin!(shard_ended);
+        let mut orders = self.service.reload_orders();
         loop {
             tokio::select! {
                 () = &mut shard_ended => {
@@ -46,13 +45,11 @@ impl Serving<'_> {
                 thread = fault.happened() => return Err(panicked(thread)),
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                _ = signals.hang_up.recv() => {
-                    self.notifier.reloading();
-                    let is_taken_over = self.reload().await;
-                    self.notifier.reloaded(is_taken_over);
-                }
+                _ = signals.hang_up.recv() => drop(self.reload_and_log(false).await),
+                Some(order) = orders.recv() => self.obey(order).await,
             }
         }
+        drop(orders);
         self.notifier.stopping();
         self.node.drain();
         self.control.announce();
@@ -64,49 +61,14 @@ impl Serving<'_> {
         }
     }
 
-    /// Takes over what can change while calls run. A configuration with errors leaves everything as it was. Answers
-    /// whether it was taken over.
-    async fn reload(&mut self) -> bool {
-        let mut fresh = match config::load(self.sources) {
-            Ok(fresh) => fresh,
-            Err(error) => {
-                for problem in &error.problems {
-                    tracing::error!(key = problem.key, "Not reloaded: {problem}");
-                }
-                return false;
-            }
-        };
-        for warning in &fresh.warnings {
-            tracing::warn!(key = warning.key, "{warning}");
+    /// Reads the configuration again as somebody asks for it.
+    async fn obey(&mut self, order: ReloadOrder) {
+        let ReloadOrder { dry_run, caller, answer } = order;
+        if !dry_run {
+            tracing::info!(caller = &*caller, "Reading the configuration again, as asked through the API.");
         }
-        if let Some(trial) = &self.trial {
-            trial.add_to(&mut fresh);
-        }
-        if let Err(error) = self.log.change(&log_options(&fresh.config)) {
-            tracing::error!(%error, "The log filter is unchanged.");
-        }
-        self.reload_certificate();
-        if let Err(error) = self.control.reload(&self.node, &fresh.config).await {
-            tracing::error!("Not reloaded: {error}");
-            return false;
-        }
-        self.service.reload(&fresh.config);
-        for path in self.loaded.restart_needed(&fresh) {
-            tracing::warn!(key = path, "Changed, but takes effect only after a restart.");
-        }
-        tracing::info!("Reloaded.");
-        true
-    }
-
-    /// The files are those named at the start.
-    fn reload_certificate(&self) {
-        if self.loaded.config.tls.certificate.is_none() {
-            return;
-        }
-        match self.node.reload_certificates() {
-            Ok(()) => tracing::info!("The certificate was read again."),
-            Err(error) => tracing::error!(%error, "The certificate in use stays."),
-        }
+        // Whoever asked may have gone.
+        let _gone = answer.send(self.reload_and_log(dry_run).await);
     }
 }
 

@@ -191,6 +191,14 @@ impl Cluster {
         self.inner.state.reload(config)
     }
 
+    /// Says what [`reload`](Self::reload) would, and changes nothing.
+    ///
+    /// # Errors
+    /// As those of [`reload`](Self::reload).
+    pub fn check(config: &Config) -> Result<(), OpenError> {
+        State::check(config)
+    }
+
     /// Lets callers use one more API key until the process ends. It is kept nowhere and told to nobody; only the first
     /// one counts.
     pub fn set_passing_key(&self, key: ApiKey) {

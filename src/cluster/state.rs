@@ -106,6 +106,13 @@ impl State {
         Ok(state)
     }
 
+    /// Says whether [`reload`](Self::reload) would take this over.
+    pub(super) fn check(config: &Config) -> Result<(), OpenError> {
+        config.directory()?;
+        read_file_keys(config)?;
+        Ok(())
+    }
+
     pub(super) fn reload(&self, config: &Config) -> Result<(), OpenError> {
         config.directory()?;
         let file_keys = read_file_keys(config)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{
+    changes::{Contents, contents},
     check,
     defaults::everywhere,
     field::Raw,
@@ -76,6 +77,7 @@ pub struct Loaded {
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     origins: HashMap<&'static str, Origin>,
+    pub(super) contents: Contents,
 }
 
 impl Loaded {
@@ -89,15 +91,6 @@ impl Loaded {
     #[must_use]
     pub fn has_credentials(&self) -> bool {
         !self.config.auth.secrets.is_empty() || !self.config.auth.users.is_empty()
-    }
-
-    /// The keys that differ in `fresh` and are not read again while the node runs.
-    #[must_use]
-    pub fn restart_needed(&self, fresh: &Self) -> Vec<&'static str> {
-        keys::all()
-            .filter(|key| !key.reloads && key.show(&self.config) != key.show(&fresh.config))
-            .map(|key| key.path)
-            .collect()
     }
 
     /// Every value as TOML writes it, with its origin; secrets as `***`.
@@ -296,7 +289,8 @@ impl Loading {
             .chain(read.warnings)
             .chain(found.warnings)
             .collect();
-        Ok(Loaded { config: self.config, warnings, file, origins: self.origins })
+        let contents = contents(&self.config);
+        Ok(Loaded { config: self.config, warnings, file, origins: self.origins, contents })
     }
 }
 

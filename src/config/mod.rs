@@ -3,6 +3,7 @@
 //! A single table of keys is the source of everything that names one: the syntax of the file, flags, variables of
 //! the environment, `config/iceway.toml` and the reference. [`load`] reports all errors at once.
 
+mod changes;
 mod check;
 mod core;
 mod defaults;
@@ -22,6 +23,7 @@ mod types;
 mod units;
 mod webhook_files;
 
+pub use changes::KeyChange;
 pub use flags::{flags, given_flags};
 pub use load::{FILE_VARIABLE, Loaded, Sources, USER_RUNTIME_DIRECTORY, control_socket, load};
 pub use problem::{ConfigError, Origin, Problem};

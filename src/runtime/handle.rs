@@ -200,6 +200,15 @@ impl NodeHandle {
         self.shared.tls.clone()
     }
 
+    /// Says what [`reload_certificates`](Self::reload_certificates) would, and changes nothing. Without a certificate
+    /// there is nothing to say.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn check_certificates(&self) -> Result<(), TlsError> {
+        self.shared.tls.as_ref().map_or(Ok(()), |tls| tls.check())
+    }
+
     /// Reads the certificate again; on failure the one in use stays.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod http;
 mod log;
 mod notify;
 mod process;
+mod reload;
 mod signals;
 mod socket;
 mod start;

@@ -96,6 +96,14 @@ impl Access {
         Ok(())
     }
 
+    /// Says what [`reload`](Self::reload) would, and changes nothing.
+    ///
+    /// # Errors
+    /// See [`AccessError`].
+    pub fn check(&self, config: &Config) -> Result<(), AccessError> {
+        Rules::new(config, Some(&self.rules.load_full()), &self.counters).map(drop)
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counters(&self) -> &ApiCounters {

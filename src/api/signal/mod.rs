@@ -76,6 +76,11 @@ impl Signal {
         })
     }
 
+    /// Says what [`reload`](Self::reload) would, and changes nothing.
+    pub(super) fn check(&self, config: &Config) -> Result<(), AccessError> {
+        backend(&config.signal, self.backend.load_full().as_ref()).map(drop)
+    }
+
     /// Takes over what can change while the node runs.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub(crate) mod fields;
 pub(crate) mod ice_servers;
 pub(crate) mod issue;
 pub(crate) mod nodes;
+pub(crate) mod reload;
 pub(crate) mod revocations;
 pub(crate) mod rooms;
 pub(crate) mod secrets;

@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Key] = &[
                 signal ends at once. Service managers must wait longer than this (TimeoutStopSec, \
                 terminationGracePeriodSeconds).",
         secret: false,
-        reloads: false,
+        reloads: true,
         field: |config| &mut config.runtime.drain_timeout,
     },
     Key {

@@ -125,6 +125,14 @@ impl TlsStore {
         result
     }
 
+    /// Reads the files as [`reload`](Self::reload) would, and changes nothing.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub(crate) fn check(&self) -> Result<(), TlsError> {
+        read(&self.certificate, &self.private_key).and_then(|loaded| self.judge(&loaded))
+    }
+
     /// What a new connection's TLS session is made from.
     pub(crate) fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.load().config)
@@ -166,8 +174,8 @@ impl TlsStore {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a certificate into use, unless it is not valid now and the one in use is.
-    fn accept(&self, loaded: Loaded) -> Result<(), TlsError> {
+    /// Refuses a certificate that is not valid now while the one in use is.
+    fn judge(&self, loaded: &Loaded) -> Result<(), TlsError> {
         let now = unix_now();
         let Validity { not_before, not_after } = loaded.validity;
         if self.current.load().validity.contains(now) {
@@ -181,6 +189,12 @@ impl TlsStore {
                 });
             }
         }
+        Ok(())
+    }
+
+    fn accept(&self, loaded: Loaded) -> Result<(), TlsError> {
+        self.judge(&loaded)?;
+        let not_after = loaded.validity.not_after;
         warn_about_dates(&self.certificate, loaded.validity);
         self.current.store(Arc::new(loaded));
         info!(certificate = %self.certificate.display(), not_after, "New TLS connections use the new certificate.");
