@@ -1,10 +1,12 @@
 """Tests of the Helm chart; the first argument says which, the second is the program."""
 
+import base64
 import concurrent.futures
 import json
 import os
 import pathlib
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import urllib.request
 import helm_python
 import yaml
 
+import cluster
 import manifests
 import monitoring
 import rendering
@@ -94,11 +97,16 @@ def mounted(rendered, root):
         (volume,) = [one for one in rendered.pod["volumes"] if one["name"] == mount["name"]]
         place = root / mount["mountPath"].lstrip("/")
         place.mkdir(parents=True)
-        for item in volume.get("secret", {}).get("items", []):
-            write(place / item["path"], content(volume["name"]))
+        secret = volume.get("secret", {})
+        made = [one["data"] for one in rendered.of("Secret") if one["metadata"]["name"] == secret.get("secretName")]
+        for item in secret.get("items", []):
+            known = base64.b64decode(made[0][item["key"]]).decode() if made else content(volume["name"])
+            write(place / item["path"], known)
         if volume["name"] == "tls":
             certificate(place)
-    config = rendered.config.replace('"/etc/iceway/', f'"{root}/etc/iceway/').replace('"/var/lib/', f'"{root}/var/lib/')
+    config = rendered.config
+    for top in ("etc/iceway", "var/lib", "run"):
+        config = config.replace(f'"/{top}/', f'"{root}/{top}/')
     (root / "etc/iceway/config/iceway.toml").write_text(config)
     environment = {name: value.replace("/etc/iceway", f"{root}/etc/iceway") for name, value in environment.items()}
     if any(one["name"] == "ICEWAY_REDIS_URL" for one in rendered.container["env"]):
@@ -144,7 +152,7 @@ def write(path, text):
 def served(program):
     """The container's command runs; its probes and what Prometheus asks are answered."""
     ports = {"udp": free_port(), "tcp": free_port(), "http": free_port(), "relay": {"min": 21000, "max": 21100}}
-    values = {"ports": ports, "network": {"publicAddress": {"from": "own"}}, "drain": {"timeoutSeconds": 1}}
+    values = {"ports": ports, "network": {"publicAddress": {"from": "own"}}, "drain": {"timeoutSeconds": 10}}
     rendered = rendering.Rendered("served", values, rendering.load())
     with tempfile.TemporaryDirectory() as directory:
         environment = mounted(rendered, pathlib.Path(directory))
@@ -154,12 +162,57 @@ def served(program):
             paths = [rendered.container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
             faults = [fault for path in [*paths, "/metrics"] for fault in answered(server, ports["http"], path)]
             faults = faults or unknown_values(f"http://127.0.0.1:{ports['http']}/metrics")
+            faults = faults or works(program, rendered, environment, ports["http"])
         finally:
             server.kill()
             server.wait()
         if faults:
             log.seek(0)
             faults.append(log.read())
+    return faults
+
+
+def works(program, rendered, environment, port):
+    """The generated key opens the API, and the commands that the notes name reach the server."""
+    (secret,) = [one["data"] for one in rendered.of("Secret") if "hashes" in one["data"]]
+    key = base64.b64decode(secret["key"]).decode()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/turn/credentials", b'{"user": "test"}', headers)
+    faults = []
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            json.load(answer)
+    except urllib.error.HTTPError as error:
+        faults.append(f"the generated key is answered {error.code}: {error.read().decode()}")
+    commands = re.findall(r"-- iceway (.*?)[)\n]", rendered.notes) + ["healthcheck", "drain"]
+    if len(commands) < 4:
+        faults.append(f"the notes name only {commands}")
+    for command in commands:
+        command = [program, *shlex.split(command)]
+        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        if answer.returncode != 0:
+            faults.append(f"{command[1:]}: {answer.stdout}{answer.stderr}")
+    return faults
+
+
+def kept(_program):
+    """What is generated is generated once: it survives an upgrade, and the release."""
+    faults, values = [], {"redis": {"existingSecret": "redis"}}
+    with cluster.Cluster() as here:
+        config = helm_python.Config(kubeconfig_content=here.kubeconfig, namespace="media", storage_driver="memory")
+        config.install(rendering.CHART, "turn", values, namespace="media", timeout=20)
+        first = here.secrets()
+        if set(first) != {"turn-iceway-auth", "turn-iceway-cluster-key", "turn-iceway-api-key"}:
+            faults.append(f"generated are {sorted(first)}")
+        config.upgrade(rendering.CHART, "turn", values, namespace="media", timeout=20)
+        if here.secrets() != first:
+            faults.append("an upgrade changes secrets")
+        config.uninstall("turn")
+        if here.secrets() != first or len(here.objects) != len(first):
+            faults.append(f"left are {sorted(here.objects)}")
+        config.install(rendering.CHART, "turn", values, namespace="media", timeout=20)
+        if here.secrets() != first:
+            faults.append("a new release has other secrets")
     return faults
 
 
@@ -206,7 +259,7 @@ def free_port():
 
 
 TAKEN = set()
-TESTS = {"valid": valid, "refused": refused, "accepted": accepted, "served": served}
+TESTS = {"valid": valid, "refused": refused, "accepted": accepted, "served": served, "kept": kept}
 
 if __name__ == "__main__":
     main()

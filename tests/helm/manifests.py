@@ -86,7 +86,8 @@ def ports(rendered):
             found = by_name.get(target) or ((port["protocol"], target) if (port["protocol"], target) in declared else None)
             if not found or found[0] != port["protocol"]:
                 faults.append(f"Service {service['metadata']['name']}: nothing is behind port {port['name']}")
-        if len({one["protocol"] for one in service["spec"]["ports"]}) > 1 and rendered.merged["service"]["layout"] != "mixed":
+        mixes = len({one["protocol"] for one in service["spec"]["ports"]}) > 1
+        if mixes and service["spec"]["type"] != "ClusterIP" and rendered.merged["service"]["layout"] != "mixed":
             faults.append(f"Service {service['metadata']['name']}: mixes protocols")
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         if rendered.container[probe]["httpGet"]["port"] not in by_name:

@@ -21,6 +21,11 @@
 {{- $_ := set $set "relay.port_max" .Values.ports.relay.max -}}
 {{- $_ := set $set "runtime.drain_timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
 {{- $_ := set $set "store.path" "/var/lib/iceway/iceway.redb" -}}
+{{- $_ := set $set "http.control_socket" "/run/iceway/control.sock" -}}
+{{- $_ := set $set "http.require_https" .Values.api.requireHttps -}}
+{{- if .Values.api.key.generate -}}
+{{- $_ := set $set "api.keys_file" "/etc/iceway/api-key/hashes" -}}
+{{- end -}}
 {{- range $name := list "udp" "tcp" "tls" -}}
 {{- if not (index $.Values.ports $name) -}}
 {{- $_ := set $set (printf "listen.%s" $name) list -}}

@@ -48,6 +48,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.redis.clusterKey.existingSecret | default (printf "%s-cluster-key" (include "iceway.fullname" .)) }}
 {{- end -}}
 
+{{- define "iceway.apiKeySecret" -}}
+{{ include "iceway.fullname" . }}-api-key
+{{- end -}}
+
 {{- define "iceway.tlsSecret" -}}
 {{ .Values.tls.existingSecret | default (printf "%s-tls" (include "iceway.fullname" .)) }}
 {{- end -}}

@@ -134,6 +134,10 @@ spec:
 - {name: config, mountPath: /etc/iceway/config, readOnly: true}
 - {name: auth, mountPath: /etc/iceway/auth, readOnly: true}
 - {name: state, mountPath: /var/lib/iceway}
+- {name: control, mountPath: /run/iceway}
+{{- if .Values.api.key.generate }}
+- {name: api-key, mountPath: /etc/iceway/api-key, readOnly: true}
+{{- end }}
 {{- if .Values.tls.enabled }}
 - {name: tls, mountPath: /etc/iceway/tls, readOnly: true}
 {{- end }}
@@ -159,6 +163,13 @@ spec:
   {{- else }}
   emptyDir: {sizeLimit: {{ .Values.persistence.emptyDirSizeLimit }}}
   {{- end }}
+- name: control
+  emptyDir: {medium: Memory, sizeLimit: 1Mi}
+{{- if .Values.api.key.generate }}
+- name: api-key
+  # The key itself is not for the server.
+  secret: {secretName: {{ include "iceway.apiKeySecret" . }}, defaultMode: 0440, items: [{key: hashes, path: hashes}]}
+{{- end }}
 {{- if .Values.tls.enabled }}
 - name: tls
   secret: {secretName: {{ include "iceway.tlsSecret" . }}, defaultMode: 0440}

@@ -179,6 +179,8 @@ node.id: the name of the pod, which it is
 node.host: host
 node.uris: uris
 store.path: persistence
+http.control_socket: extraVolumes, for another way to it
+http.require_https: api.requireHttps
 runtime.drain_timeout: drain.timeoutSeconds
 {{- end -}}
 
@@ -212,6 +214,9 @@ runtime.drain_timeout: drain.timeoutSeconds
 {{- end -}}
 
 {{- define "iceway.refuse.secrets" -}}
+{{- if and .Values.api.key.generate (or (hasKey .Values.secretFiles "api.keys_file") (hasKey (get .Values.config "api" | default dict) "keys_file")) }}
+- "api.key.generate: the server reads one file of keys: set it to false where api.keys_file is your own"
+{{- end }}
 {{- if and .Values.redis.url .Values.redis.existingSecret }}
 - "redis: the address comes from url or from existingSecret, not from both"
 {{- end }}
