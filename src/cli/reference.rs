@@ -7,7 +7,7 @@ use crate::{
     runtime::{AcceptFailure, StreamClose, StreamRefusal, StreamState},
     signaling::{CloseCode, ErrorCode, Rule},
     telemetry::{Kind, METRICS},
-    turn::{BindError, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
+    turn::{BindError, Cause, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
 };
 
 /// `config/REFERENCE.md`.
@@ -30,6 +30,8 @@ pub fn reference() -> String {
     text.push_str("\n`ICEWAY_CONFIG` names the file, as `--config` does. Unknown keys, flags and `ICEWAY_` variables are errors.\n");
     metrics(&mut text);
     labels(&mut text);
+    causes(&mut text);
+    log_lines(&mut text);
     problems(&mut text);
     signaling(&mut text);
     exits(&mut text);
@@ -75,6 +77,26 @@ fn explained<L: Label>(text: &mut String, metric: &str, label: &str, meaning: fn
 fn list<L: Label>(text: &mut String, metric: &str, label: &str) {
     let values: Vec<String> = L::MEMBERS.iter().map(|member| format!("`{}`", member.label())).collect();
     text.push_str(&format!("- `{metric}`, `{label}`: {}\n", values.join(", ")));
+}
+
+/// What `iceway explain` may find.
+fn causes(text: &mut String) {
+    text.push_str("\n## Causes\n\n`iceway explain` and `GET /v1/explain/{user}` tell of these; what happened and the mend are sentences.\n\n");
+    let names: Vec<String> = Cause::NAMES.iter().map(|name| format!("`{name}`")).collect();
+    text.push_str(&format!("{}\n", names.join(", ")));
+}
+
+fn log_lines(text: &mut String) {
+    text.push_str(
+        "\n## Log lines\n\nMessages and fields of these lines stay as they are, in text and in JSON (`log.format`), so that other programs\n\
+         can read them; `config/fail2ban` has a filter that does, and a jail. One JSON object a line has `timestamp`\n\
+         (RFC 3339, UTC), `level`, `message`, the fields in this order, and `target`. With `log.redact` addresses, ports and\n\
+         names are `***`.\n\n\
+         | message | level | fields |\n|---|---|---|\n\
+         | `Authentication failed.` | WARN | `address`, `reason` (as in `iceway_authentication_failures_total`), `transport`, `port`, `username`. The client is where it says it is: it has a nonce that was sent there, or a connection. At most one a second of each address and 50 in all; others at DEBUG. |\n\
+         | `Authentication failed, perhaps from a forged address.` | WARN | `reason`, `suppressed`, `five_tuple`, `username`. Nothing tells that the client is at that address: never ban it. At most one in 10 s; others at DEBUG. |\n\
+         | `An API caller was refused.` | WARN | `address`, `reason` (the `code` of the answer), `request`. At most one a second of each address and 50 in all; others are only counted. Without any key or token: DEBUG. |\n",
+    );
 }
 
 fn problems(text: &mut String) {

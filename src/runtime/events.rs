@@ -1,16 +1,22 @@
 //! What the core reports, as log lines.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use crate::{
-    telemetry::{Private, Seldom},
+    telemetry::{Private, Seldom, SeldomEach},
     turn::{Event, FiveTuple, Now, Refusal},
 };
 
-/// Anybody can fail to authenticate as often as they like.
-static FAILURES: Seldom = Seldom::new(Duration::from_secs(10));
+/// The most warnings about failed authentication in a second, of all addresses.
+const FAILURES_PER_SECOND: u32 = 50;
 
-/// Logs one event: the life of allocations at debug, failed authentication at most every ten seconds as a warning.
+/// Anybody can fail to authenticate as often as they like.
+static FAILURES: LazyLock<SeldomEach> = LazyLock::new(|| SeldomEach::new(FAILURES_PER_SECOND));
+/// And in the name of any address.
+static FORGERIES: Seldom = Seldom::new(Duration::from_secs(10));
+
+/// Logs one event: the life of allocations at debug; failed authentication as a warning, once a second for each
+/// address that is not forged, so that it can be banned.
 pub(super) fn log(now: Now, event: &Event) {
     match event {
         Event::Created { id, five_tuple, username, identity: _, relayed, lifetime } => {
@@ -38,23 +44,42 @@ pub(super) fn log(now: Now, event: &Event) {
         Event::ChannelUnbound { five_tuple, number } => {
             tracing::debug!(five_tuple = %Private(five_tuple), number, "Channel unbound.");
         }
-        Event::AuthenticationFailed { five_tuple, username, reason, is_reachable: _ } => {
-            log_failure(now, five_tuple, username.as_deref(), *reason);
+        Event::AuthenticationFailed { five_tuple, username, reason, is_reachable } => {
+            // Every client meets a stale nonce now and then.
+            if *reason == Refusal::StaleNonce {
+                return;
+            }
+            let (username, since_start) =
+                (username.as_deref().unwrap_or("?"), Duration::from_millis(now.monotonic.as_millis()));
+            if *is_reachable {
+                log_failure(since_start, five_tuple, username, *reason);
+            } else {
+                log_forgery(since_start, five_tuple, username, *reason);
+            }
         }
     }
 }
 
-fn log_failure(now: Now, five_tuple: &FiveTuple, username: Option<&str>, reason: Refusal) {
-    let (five_tuple, username) = (Private(five_tuple), Private(username.unwrap_or("?").escape_debug()));
-    let reason_label = reason.as_str();
-    // Every client meets a stale nonce now and then.
-    let is_ordinary = matches!(reason, Refusal::StaleNonce);
-    let since_start = Duration::from_millis(now.monotonic.as_millis());
-    let permitted = if is_ordinary { None } else { FAILURES.permit(since_start) };
-    match permitted {
-        Some(suppressed) => {
-            tracing::warn!(%five_tuple, %username, reason = reason_label, suppressed, "Authentication failed.");
-        }
-        None => tracing::debug!(%five_tuple, %username, reason = reason_label, "Authentication failed."),
+/// The order of the fields is relied upon: `address` and `reason` stand before all that a client can choose.
+fn log_failure(since_start: Duration, five_tuple: &FiveTuple, username: &str, reason: Refusal) {
+    let client = five_tuple.client.ip().to_canonical();
+    let (address, port) = (Private(client), Private(five_tuple.client.port()));
+    let (reason, transport) = (reason.as_str(), five_tuple.transport.as_str());
+    let username = Private(username.escape_debug());
+    if FAILURES.permit(since_start, client) {
+        tracing::warn!(%address, reason, transport, %port, %username, "Authentication failed.");
+    } else {
+        tracing::debug!(%address, reason, transport, %port, %username, "Authentication failed.");
+    }
+}
+
+/// Nothing here may get an address banned that somebody only pretends to have.
+fn log_forgery(since_start: Duration, five_tuple: &FiveTuple, username: &str, reason: Refusal) {
+    const MESSAGE: &str = "Authentication failed, perhaps from a forged address.";
+    let (five_tuple, username) = (Private(five_tuple), Private(username.escape_debug()));
+    let reason = reason.as_str();
+    match FORGERIES.permit(since_start) {
+        Some(suppressed) => tracing::warn!(reason, suppressed, %five_tuple, %username, "{MESSAGE}"),
+        None => tracing::debug!(reason, %five_tuple, %username, "{MESSAGE}"),
     }
 }

@@ -10,4 +10,4 @@ pub use log::{LogError, LogHandle, LogOptions, init};
 pub use metrics::{Kind, METRICS, Metric, Sheet, metric};
 pub use private::{Private, redact};
 pub use process::Process;
-pub use seldom::Seldom;
+pub use seldom::{Seldom, SeldomEach};

@@ -15,6 +15,7 @@ mod cluster;
 mod dialects;
 mod examples;
 mod explain;
+mod fail2ban;
 mod first_run;
 mod hostile;
 mod janus;

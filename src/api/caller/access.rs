@@ -28,9 +28,11 @@ use crate::{
     cluster::{ApiKeyRefusal, Cluster, Scope, Scopes},
     config::Config,
     credentials::jwt::{Claims, TokenError},
-    telemetry::{Private, Seldom},
+    telemetry::{Private, SeldomEach},
 };
 
+/// The most warnings about refused callers in a second, of all addresses.
+const REFUSALS_PER_SECOND: u32 = 50;
 /// Of the limit of requests per caller.
 const CALLER_WINDOW: Duration = Duration::from_secs(1);
 /// Of the limit of credentials per user.
@@ -46,7 +48,7 @@ pub struct Access {
     throttle: Throttle,
     rates: Rates,
     counters: Arc<ApiCounters>,
-    refusals: Seldom,
+    refusals: SeldomEach,
     start: Instant,
 }
 
@@ -81,7 +83,7 @@ impl Access {
             rules: ArcSwap::from_pointee(rules),
             throttle: Throttle::new(),
             counters,
-            refusals: Seldom::new(Duration::from_secs(10)),
+            refusals: SeldomEach::new(REFUSALS_PER_SECOND),
             start: Instant::now(),
         }))
     }
@@ -315,11 +317,13 @@ impl Access {
         if let Some(most) = most.filter(|_| is_attempt(failure)) {
             self.throttle.failed(exchange.client(), most, Instant::now());
         }
-        let (client, reason) = (Private(exchange.client()), failure.as_str());
+        let client = exchange.client().to_canonical();
+        // The order of the fields is relied upon: see `config/REFERENCE.md`.
+        let (address, reason) = (Private(client), failure.as_str());
         if failure == AuthenticationFailure::Unauthenticated {
-            tracing::debug!(%client, reason, request = exchange.id(), "An API caller was refused.");
-        } else if let Some(suppressed) = self.refusals.permit(self.start.elapsed()) {
-            tracing::warn!(%client, reason, request = exchange.id(), suppressed, "An API caller was refused.");
+            tracing::debug!(%address, reason, request = exchange.id(), "An API caller was refused.");
+        } else if self.refusals.permit(self.start.elapsed(), client) {
+            tracing::warn!(%address, reason, request = exchange.id(), "An API caller was refused.");
         }
         let kind = failure.kind();
         let mut problem = kind.with(detail);

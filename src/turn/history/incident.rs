@@ -117,6 +117,29 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every name that [`Cause::as_str`] gives.
+    pub const NAMES: [&'static str; 19] = [
+        "expired",
+        "wrong_password",
+        "unknown_user",
+        "wrong_realm",
+        "algorithm_mismatch",
+        "revoked",
+        "stale_nonce",
+        "foreign_nonce",
+        "other_user",
+        "peer_denied",
+        "quota",
+        "draining",
+        "no_port",
+        "no_socket",
+        "refused",
+        "ended",
+        "nothing_from_peers",
+        "not_permitted",
+        "dropped",
+    ];
+
     /// Its name: lower case, words joined by `_`; the same in every version.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -71,6 +71,11 @@ impl Client {
         Self { username, password, ..self }
     }
 
+    /// The same with the nonce that another client was given.
+    pub(crate) fn with_nonce_of(self, other: &Self) -> Self {
+        Self { nonce: other.nonce.clone(), ..self }
+    }
+
     /// Talks to another server from now on, from the same address and with what it knows.
     pub(crate) fn move_to(&self, server: SocketAddr) {
         self.socket.connect(server).unwrap();
