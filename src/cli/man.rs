@@ -27,7 +27,7 @@ const SIGNALS: [(&str, &str); 3] = [
     ("SIGABRT", "Sent by the watchdog of systemd when a thread no longer answers."),
 ];
 
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "/etc/iceway/iceway.toml",
         "The configuration of the service; every key with its default and what it does.",
@@ -41,6 +41,10 @@ const FILES: [(&str, &str); 5] = [
     (
         "/usr/lib/sysctl.d/50-iceway.conf",
         "Limits of the kernel that let sockets have the buffers they ask for.",
+    ),
+    (
+        "/usr/share/iceway/",
+        "Alert rules for Prometheus and a dashboard for Grafana: prometheus/iceway.rules.yml, grafana/iceway.json.",
     ),
     (
         "/usr/share/doc/iceway/",
