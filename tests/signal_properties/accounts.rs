@@ -15,6 +15,10 @@ use super::{
 const LISTENERS: usize = 2;
 const TALKER: usize = 2;
 
+/// A client that resumes elsewhere has its welcome after a second, whatever the network does.
+const RESUME_STEPS_MAX: u32 = 20;
+const RESUME_STEP: Duration = Duration::from_millis(50);
+
 #[derive(Clone, Debug)]
 enum Step {
     /// The talker says the next number to a listener.
@@ -75,6 +79,30 @@ proptest! {
     }
 }
 
+#[test]
+fn a_client_that_resumes_waits_a_second_though_the_way_of_its_session_is_blocked() {
+    let mut world = World::new(3);
+    world.settle();
+    let client = greet(&mut world, 0, 0);
+    let client = come_again(&mut world, client, 0, 1);
+    // What the third node says is lost: the fence too, that it sends when it hears of the move.
+    while !world.under_way.is_empty() {
+        for (from, to, bytes) in std::mem::take(&mut world.under_way) {
+            if from != 2 {
+                world.deliver(from, to, &bytes);
+            }
+        }
+    }
+    assert_eq!(world.clients[&client].welcome["resumed"], true);
+    let client = come_again(&mut world, client, 0, 2);
+    for _ in 0..RESUME_STEPS_MAX {
+        assert!(world.clients[&client].welcome.is_null(), "it waits for its session");
+        world.pass(RESUME_STEP);
+    }
+    let welcome = &world.clients[&client].welcome;
+    assert_eq!((&welcome["resumed"], &welcome["reason"]), (&json!(false), &json!("unknown")), "{welcome}");
+}
+
 fn run(world: &mut World, talker: u64, listeners: &mut [Listener], nodes: usize, step: &Step) {
     match *step {
         Step::Talk(at) => {
@@ -112,35 +140,41 @@ fn run(world: &mut World, talker: u64, listeners: &mut [Listener], nodes: usize,
     }
 }
 
-/// Ends the socket and says a hello that resumes, until there is a welcome.
-fn resume(world: &mut World, listener: &mut Listener, at: usize, node: usize, is_honest: bool) {
-    let got = &world.clients[&listener.client];
-    if got.session.is_empty() {
-        return;
-    }
-    let (seq, session, data) = (got.seq, got.session.clone(), got.data.clone());
+/// Ends the socket of a client and says a hello that resumes its session on this node.
+fn come_again(world: &mut World, client: u64, user: usize, node: usize) -> u64 {
+    let got = &world.clients[&client];
+    let (seq, data) = (got.seq, got.data.clone());
     let hello = json!({
-        "id": "h", "type": "hello", "v": 1, "token": USERS[at],
-        "resume": { "session": session, "token": got.resume_token, "epoch": got.epoch, "seq": seq },
+        "id": "h", "type": "hello", "v": 1, "token": USERS[user],
+        "resume": { "session": got.session, "token": got.resume_token, "epoch": got.epoch, "seq": seq },
     });
-    world.close(listener.client);
+    world.close(client);
     let client = world.open(node);
     let got = world.clients.get_mut(&client).unwrap();
     (got.seq, got.data) = (seq, data);
     world.say(client, &hello.to_string());
     world.decide(client, true);
-    for _ in 0..400 {
+    client
+}
+
+/// The same, until there is a welcome.
+fn resume(world: &mut World, listener: &mut Listener, at: usize, node: usize, is_honest: bool) {
+    if world.clients[&listener.client].session.is_empty() {
+        return;
+    }
+    let client = come_again(world, listener.client, at, node);
+    for _ in 0..RESUME_STEPS_MAX {
         if !world.clients[&client].welcome.is_null() {
             break;
         }
-        // Another node is asked; it answers, or the time is over: longer where packets are late and lost.
+        // Another node is asked; it answers, or the time is over.
         if is_honest || world.under_way.len() > 20 {
             world.settle();
         } else if !world.under_way.is_empty() {
             let (from, to, bytes) = world.under_way.remove(0);
             world.deliver(from, to, &bytes);
         }
-        world.pass(Duration::from_millis(50));
+        world.pass(RESUME_STEP);
     }
     let got = world.clients.get_mut(&client).unwrap();
     assert!(!got.welcome.is_null(), "neither resumed nor begun anew");

@@ -27,10 +27,18 @@ use super::{
 pub(super) struct Route {
     pub(super) reason: Reason,
     /// A client that came here to resume it.
-    pub(super) arrival: Option<Box<Arrival>>,
-    /// Until when that client waits.
-    pub(super) until: Instant,
+    pub(super) waiting: Option<Waiting>,
+    /// When a fence is given up.
+    until: Instant,
     held: VecDeque<Held>,
+}
+
+/// A client whose session is to come here.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) arrival: Box<Arrival>,
+    /// Until when it waits, whatever its session has to wait for meanwhile.
+    pub(super) until: Instant,
 }
 
 /// Why something is held back.
@@ -283,43 +291,33 @@ impl Server {
         now: Now,
         session: SessionId,
         via: &NodeName,
-        arrival: Option<Box<Arrival>>,
+        waiting: Option<Waiting>,
     ) {
         self.links.fences += 1;
         let number = self.links.fences;
         let until = now.monotonic.after(FENCE_MAX);
         let origin = self.setup.node.clone();
         self.send_to_node(via, None, Message::Fence { session, origin, number });
-        self.hold(now, session, Reason::Fence(number, via.clone()), arrival);
+        self.hold(now, session, Reason::Fence(number, via.clone()), waiting);
         self.timer(until, Timer::Route(session));
     }
 
     /// Holds back from now on what is for a session.
-    pub(super) fn hold(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        reason: Reason,
-        arrival: Option<Box<Arrival>>,
-    ) {
-        let limit = match reason {
-            Reason::Fence(..) => FENCE_MAX,
-            Reason::Take(_) => super::take::TAKE_MAX,
-        };
-        let until = now.monotonic.after(limit);
+    pub(super) fn hold(&mut self, now: Now, session: SessionId, reason: Reason, waiting: Option<Waiting>) {
+        let until = now.monotonic.after(FENCE_MAX);
         match self.links.routes.get_mut(&session) {
-            Some(route) => (route.reason, route.arrival, route.until) = (reason, arrival, until),
+            Some(route) => (route.reason, route.waiting, route.until) = (reason, waiting, until),
             None => {
-                let route = Route { reason, arrival, until, held: VecDeque::new() };
+                let route = Route { reason, waiting, until, held: VecDeque::new() };
                 self.links.routes.insert(session, route);
             }
         }
     }
 
     fn fence_passed(&mut self, now: Now, session: SessionId) {
-        let arrival = self.links.routes.get_mut(&session).and_then(|route| route.arrival.take());
-        match arrival {
-            Some(arrival) => self.take_or_give_up(now, session, arrival),
+        let waiting = self.links.routes.get_mut(&session).and_then(|route| route.waiting.take());
+        match waiting {
+            Some(waiting) => self.take_or_give_up(now, session, waiting),
             None => self.release(now, session),
         }
     }
@@ -341,18 +339,14 @@ impl Server {
             barrier.waiting.clear();
             self.lower_barrier(now, session);
         }
-        let Some(route) = self.links.routes.get_mut(&session).filter(|route| route.until <= now.monotonic)
-        else {
-            return;
-        };
-        match route.reason {
-            Reason::Fence(..) => self.fence_passed(now, session),
-            Reason::Take(_) => {
-                // The session may still come; then it waits for its client. Meanwhile what is for it is held back.
-                if let Some(arrival) = route.arrival.take() {
-                    self.finish_arrival(now, *arrival, false);
-                }
-            }
+        let Some(route) = self.links.routes.get_mut(&session) else { return };
+        let is_fence_over = matches!(route.reason, Reason::Fence(..)) && route.until <= now.monotonic;
+        // The session may still come; then it waits for its client. Meanwhile what is for it is held back.
+        if let Some(waiting) = route.waiting.take_if(|waiting| waiting.until <= now.monotonic) {
+            self.finish_arrival(now, *waiting.arrival, false);
+        }
+        if is_fence_over {
+            self.fence_passed(now, session);
         }
     }
 

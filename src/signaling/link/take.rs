@@ -11,11 +11,12 @@ use super::{
     },
     Message, POSTPONED_MAX,
     pack::{Pack, pack, unpack},
-    routes::Reason,
+    routes::{Reason, Waiting},
 };
 
-/// How long a client waits for its session to come from another node.
-pub(super) const TAKE_MAX: Duration = Duration::from_secs(1);
+/// How long a client waits for its session to come from another node, since its hello: asking for it, fences on its
+/// way and asking another node together.
+const TAKE_MAX: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Asks the node where a session lives for it; gives the arrival back if there is no such node. The end is
@@ -29,42 +30,40 @@ impl Server {
         let Some(session) = arrival.greeting.resume.as_ref().map(|resume| resume.session) else {
             return Err(arrival);
         };
+        let until = now.monotonic.after(TAKE_MAX);
+        let waiting = Waiting { arrival, until };
         match self.links.routes.get_mut(&session) {
-            Some(route) if route.arrival.is_some() => return Err(arrival),
+            Some(route) if route.waiting.is_some() => return Err(waiting.arrival),
             // It has just moved: once its way is free it is asked for. Or it is on its way here, since its client
             // was here before and did not wait.
-            Some(route) => {
-                route.arrival = Some(arrival);
-                route.until = route.until.max(now.monotonic.after(TAKE_MAX));
-                let until = route.until;
-                self.timer(until, Timer::Route(session));
-            }
-            None => self.take(now, session, arrival)?,
+            Some(route) => route.waiting = Some(waiting),
+            None => self.take(now, session, waiting).map_err(|waiting| waiting.arrival)?,
         }
+        self.timer(until, Timer::Route(session));
         Ok(Next::Wait)
     }
 
-    fn take(&mut self, now: Now, session: SessionId, arrival: Box<Arrival>) -> Result<(), Box<Arrival>> {
+    fn take(&mut self, now: Now, session: SessionId, waiting: Waiting) -> Result<(), Waiting> {
         let Some(Home::Node(node)) = self.directory.session(session).map(|entry| entry.node.clone()) else {
-            return Err(arrival);
+            return Err(waiting);
         };
-        let Some(resume) = &arrival.greeting.resume else { return Err(arrival) };
-        let message = Message::Take { session, user: arrival.identity.user.clone(), token: resume.token };
+        let Some(resume) = &waiting.arrival.greeting.resume else { return Err(waiting) };
+        let user = waiting.arrival.identity.user.clone();
+        let message = Message::Take { session, user, token: resume.token };
         if !self.can_reach_node(&node) {
-            return Err(arrival);
+            return Err(waiting);
         }
         self.send_to_node(&node, None, message);
-        self.hold(now, session, Reason::Take(node), Some(arrival));
-        self.timer(now.monotonic.after(TAKE_MAX), Timer::Route(session));
+        self.hold(now, session, Reason::Take(node), Some(waiting));
         Ok(())
     }
 
     /// The way to a session is free, and a client waits for it.
-    pub(super) fn take_or_give_up(&mut self, now: Now, session: SessionId, arrival: Box<Arrival>) {
-        if let Err(arrival) = self.take(now, session, arrival) {
+    pub(super) fn take_or_give_up(&mut self, now: Now, session: SessionId, waiting: Waiting) {
+        if let Err(waiting) = self.take(now, session, waiting) {
             let is_here = self.sessions.get(session).is_some();
             self.release(now, session);
-            self.finish_arrival(now, *arrival, is_here);
+            self.finish_arrival(now, *waiting.arrival, is_here);
         }
     }
 
@@ -177,30 +176,27 @@ impl Server {
         if !is_known {
             self.on_session_up(now, session);
         }
-        let arrival = self.links.routes.get_mut(&session).and_then(|route| route.arrival.take());
+        let waiting = self.links.routes.get_mut(&session).and_then(|route| route.waiting.take());
         self.release(now, session);
-        if let Some(arrival) = arrival {
-            self.finish_arrival(now, *arrival, true);
+        if let Some(waiting) = waiting {
+            self.finish_arrival(now, *waiting.arrival, true);
         }
     }
 
     /// A session does not come. If it lives elsewhere by now, it is asked for there, behind what went its old way.
     pub(super) fn not_taken(&mut self, now: Now, session: SessionId) {
         let Some(route) = self.links.routes.get_mut(&session) else { return };
-        let arrival = route.arrival.take();
-        let Reason::Take(old) = route.reason.clone() else {
-            route.arrival = arrival;
-            return;
-        };
+        let Reason::Take(old) = route.reason.clone() else { return };
+        let waiting = route.waiting.take();
         let home = self.directory.session(session).map(|entry| entry.node.clone());
-        match (home, arrival) {
-            (Some(Home::Node(new)), Some(arrival)) if new != old && self.links.up(&old).is_some() => {
-                self.send_fence(now, session, &old, Some(arrival));
+        match (home, waiting) {
+            (Some(Home::Node(new)), Some(waiting)) if new != old && self.links.up(&old).is_some() => {
+                self.send_fence(now, session, &old, Some(waiting));
             }
-            (_, arrival) => {
+            (_, waiting) => {
                 self.release(now, session);
-                if let Some(arrival) = arrival {
-                    self.finish_arrival(now, *arrival, false);
+                if let Some(waiting) = waiting {
+                    self.finish_arrival(now, *waiting.arrival, false);
                 }
             }
         }
