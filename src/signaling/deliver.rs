@@ -85,6 +85,15 @@ pub(super) struct Recorder {
 /// Answers that wait for their event. Beyond this, a store that keeps nothing does not hold up calls.
 const HELD_MAX: usize = 100_000;
 
+impl Recorder {
+    /// An answer whose event is kept. Events are numbered as they happen, so those that wait longest come first, and
+    /// those behind need not be looked at.
+    fn pop_ready(&mut self) -> Option<(EventNumber, Requester, Bytes)> {
+        let kept = self.kept;
+        self.held.pop_front_if(|(event, ..)| *event <= kept)
+    }
+}
+
 impl Refusal {
     /// With nothing but words.
     pub(super) fn new(code: ErrorCode, message: impl Into<Box<str>>) -> Self {
@@ -243,11 +252,7 @@ impl Server {
     /// Sends the answers that waited for events up to this one.
     pub(super) fn release_recorded(&mut self, now: Now, up_to: EventNumber) {
         self.recorder.kept = self.recorder.kept.max(up_to.min(self.recorder.last));
-        let held = std::mem::take(&mut self.recorder.held);
-        let (ready, held) = held.into_iter().partition(|(event, ..)| *event <= self.recorder.kept);
-        self.recorder.held = held;
-        for (_, to, members) in ready {
-            let (to, members): (Requester, Bytes) = (to, members);
+        while let Some((_, to, members)) = self.recorder.pop_ready() {
             self.reply_ok(now, &to, members);
         }
     }
