@@ -12,7 +12,9 @@ use std::{
 };
 
 use counting_allocator::{CountingAllocator, allocations_during, bytes_held};
-use iceway::signaling::{Client, ConnectionId, Decision, Frame, Next, Output, Server, Written};
+use iceway::signaling::{
+    Client, ConnectionId, Decision, Frame, Next, NodeName, Output, Server, Setup, UserId, Written,
+};
 use support::World;
 
 #[global_allocator]
@@ -20,6 +22,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// The core's share of the 8 KiB that an idle socket may take in the process.
 const IDLE_BYTES_MAX: i64 = 1600;
+/// What every other node keeps of a session: its place in the directory, its user's name and device.
+const REMOTE_BYTES_MAX: i64 = 440;
 /// Tail and its sharing, the text that is written: what must be kept, and little more.
 const MESSAGE_ALLOCATIONS_MAX: u64 = 6;
 
@@ -80,6 +84,56 @@ fn an_idle_session_takes_little_memory() {
     let each = held / SESSIONS as i64;
     println!("an idle session: {each} bytes");
     assert!(each < IDLE_BYTES_MAX, "{each} bytes");
+}
+
+#[test]
+fn a_session_of_another_node_takes_little_memory() {
+    const SESSIONS: u64 = 10_000;
+    let (mut world, _) = relay_with(SESSIONS);
+    let (home, other) = (NodeName("n1".into()), NodeName("n2".into()));
+    let (home_run, other_run) = (1, 1);
+    let mut server = Server::new(Setup {
+        options: iceway::signaling::Options::default(),
+        node: other.clone(),
+        run: other_run,
+        key: zeroize::Zeroizing::new([2; 32]),
+    });
+    world.server.handle_bus(world.now, true);
+    server.handle_bus(world.now, true);
+    world.server.handle_node_up(world.now, &other, other_run);
+    server.handle_node_up(world.now, &home, home_run);
+    // Pages of what there is, and acknowledgements, until there is no more to say.
+    let mut quiet = 0;
+    while quiet < 20 {
+        let sent = pass(&mut world.server, world.now, &mut server, &home, home_run)
+            + pass(&mut server, world.now, &mut world.server, &other, other_run);
+        quiet = if sent == 0 { quiet + 1 } else { 0 };
+        world.now.monotonic = world.now.monotonic.after(Duration::from_millis(50));
+        world.server.handle_timeout(world.now);
+        server.handle_timeout(world.now);
+    }
+    for index in 0..SESSIONS {
+        let user = UserId::parse(&format!("user-{index:06}")).unwrap();
+        assert_eq!(server.sessions_of(world.now, &user).len(), 1, "{user:?} is known there");
+    }
+    drop(world);
+    let with = bytes_held();
+    drop(server);
+    let each = (with - bytes_held()) / SESSIONS as i64;
+    println!("a session of another node: {each} bytes");
+    assert!(each < REMOTE_BYTES_MAX, "{each} bytes");
+}
+
+/// Carries what one node has for the other; says how many packets.
+fn pass(from: &mut Server, now: iceway::signaling::Now, to: &mut Server, name: &NodeName, run: u64) -> usize {
+    let mut sent = 0;
+    while let Some(output) = from.poll_output() {
+        if let Output::ToNode { bytes, .. } = output {
+            sent += 1;
+            to.handle_link(now, name, run, &bytes);
+        }
+    }
+    sent
 }
 
 #[test]
