@@ -1,5 +1,7 @@
 //! `/openapi.json`: derived from the handlers, completed with what they refuse.
 
+mod bodies;
+
 use std::collections::BTreeMap;
 
 use axum::Router;
@@ -273,6 +275,9 @@ fn security_schemes() -> Value {
 
 /// Writes down what cannot be derived.
 fn adjust(document: &mut Value) {
+    for (name, schema) in bodies::schemas() {
+        document["components"]["schemas"][name] = schema;
+    }
     if let Some(body) = document.pointer_mut("/paths/~1turn/post/requestBody/required") {
         *body = json!(false);
     }

@@ -41,7 +41,7 @@ pub(in crate::api) fn read(claim: Option<&Value>) -> Result<Grants, TokenError> 
     };
     let ttl = match turn.get("ttl") {
         None | Some(Value::Null) => None,
-        Some(value) => Some(value.as_u64().filter(|ttl| *ttl > 0).ok_or_else(|| fault.clone())?),
+        Some(value) => Some(whole(value).filter(|ttl| *ttl > 0).ok_or_else(|| fault.clone())?),
     };
     let quota = match turn.get("quota") {
         None | Some(Value::Null) => None,
@@ -91,7 +91,7 @@ pub(in crate::api) fn read_signal(claim: Option<&Value>) -> Result<Option<Signal
     let sessions_max = match grants.get("maxSessions") {
         None | Some(Value::Null) => None,
         Some(value) => {
-            let count = value.as_u64().and_then(|count| u32::try_from(count).ok());
+            let count = whole(value).and_then(|count| u32::try_from(count).ok());
             Some(count.filter(|count| *count > 0).ok_or_else(|| fault("maxSessions"))?)
         }
     };
@@ -137,6 +137,12 @@ fn read_call(call: &Map<String, Value>) -> Option<CallGrants> {
         }
     };
     Some(CallGrants { mode, to })
+}
+
+/// A number without a fraction, also where JSON writes it `60.0`; the largest there is where it is larger.
+fn whole(value: &Value) -> Option<u64> {
+    let is_whole = |number: &f64| *number >= 0.0 && number.fract() == 0.0;
+    value.as_u64().or_else(|| value.as_f64().filter(is_whole).map(|number| number as u64))
 }
 
 fn is_quota(name: &str) -> bool {
@@ -202,6 +208,7 @@ mod tests {
             json!({"turn": {"use": "yes"}}),
             json!({"turn": {"ttl": -1}}),
             json!({"turn": {"ttl": 0}}),
+            json!({"turn": {"ttl": 0.5}}),
             json!({"turn": {"ttl": "1h"}}),
             json!({"turn": {"relayOnly": 1}}),
             json!({"turn": {"quota": "Std"}}),

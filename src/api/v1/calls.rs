@@ -7,9 +7,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::fields::page_limit;
 use crate::{
     api::{
-        body::{Answer, Json},
+        body::{Answer, Json, Whole},
         caller::Caller,
-        problem::{CALL_UNKNOWN, CURSOR_INVALID, NODE_SILENT, Problem, ProblemKind, STORE_FAILED},
+        problem::{
+            CALL_UNKNOWN, CURSOR_INVALID, FIELD_INVALID, NODE_SILENT, Problem, ProblemKind, STORE_FAILED,
+        },
         query::{Path, Query},
         service::Service,
     },
@@ -18,6 +20,9 @@ use crate::{
 
 /// A cursor: the microsecond of a change in hexadecimal digits.
 const CURSOR_DIGITS: usize = 16;
+
+/// The last millisecond of the year 9999.
+const MILLIS_MAX: u64 = 253_402_300_799_999;
 
 /// What these endpoints refuse by themselves.
 pub(crate) const CALLS_PROBLEMS: &[ProblemKind] = &[NODE_SILENT, STORE_FAILED];
@@ -64,8 +69,8 @@ pub(crate) struct Timeline {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReplayRequest {
     /// Only what happened from then on: milliseconds since the Unix epoch. Everything unless given.
-    #[serde(default)]
-    from: u64,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 253402300799999u64)]
+    from: Option<Whole>,
 }
 
 /// How many events are told again.
@@ -146,7 +151,11 @@ pub(crate) async fn replay_webhooks(
     Json(request): Json<ReplayRequest>,
 ) -> Result<Answer<ReplayAnswer>, Problem> {
     caller.require(Scope::Admin)?;
-    let replayed = service.cluster.replay_events(request.from).await.map_err(|error| failed(&error))?;
+    let from = request.from.map_or(Some(0), |from| u64::try_from(from.0).ok());
+    let from = from.filter(|from| *from <= MILLIS_MAX).ok_or_else(|| {
+        FIELD_INVALID.problem().at("/from", "must be milliseconds since the Unix epoch, until the year 9999")
+    })?;
+    let replayed = service.cluster.replay_events(from).await.map_err(|error| failed(&error))?;
     service.webhooks.retry();
     tracing::info!(caller = &*caller.id, replayed, "Events that were given up are delivered again.");
     Ok(Answer(ReplayAnswer { replayed }))

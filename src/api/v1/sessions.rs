@@ -36,11 +36,11 @@ const JTI_BYTES_MAX: usize = 512;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SessionsQuery {
-    /// Only sessions of this user.
-    #[param(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    /// Only sessions of this user: at most 256 bytes.
+    #[param(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     user: Option<String>,
     /// `next` of the page before.
-    #[param(pattern = "^s_[A-Za-z0-9_-]{22}$")]
+    #[param(pattern = "^s_[A-Za-z0-9_-]{21}[AQgw]$")]
     after: Option<String>,
     /// How many; 100 unless given.
     #[param(minimum = 1, maximum = 1000)]
@@ -82,18 +82,15 @@ pub(crate) struct SessionRow {
     queued_bytes: Option<u64>,
 }
 
-/// Whose sessions end: exactly one of `sub`, `jti` and `session`.
+/// Whose sessions end: exactly one of `sub`, `jti` and `session`. `/openapi.json` describes the three forms.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndRequest {
     /// A user: all sessions end, and tokens issued so far begin none.
-    #[schema(min_length = 1, max_length = 256, example = "u-123")]
     sub: Option<String>,
     /// A token: sessions that began with it end, and it begins none.
-    #[schema(min_length = 1, max_length = 512)]
     jti: Option<String>,
     /// One session; its user may come back.
-    #[schema(example = "s_AAAAAAAAAAAAAAAAAAAAAA")]
     session: Option<String>,
     /// When the token of `jti` ends (`exp`): seconds since the Unix epoch. Kept as long as any token may live unless
     /// given.

@@ -31,18 +31,18 @@ pub(crate) const FORGET_PROBLEMS: &[ProblemKind] = &[USER_INVALID];
 const SESSION_TTL_DEFAULT: i64 = 3600;
 const SESSION_TTL_MAX: i64 = 86_400;
 
-/// For whom a ticket is. A user with a token names nothing: the ticket is for that user.
+/// For whom a ticket is. A user with a token names nothing: the ticket is for that user. `/openapi.json` describes both
+/// forms.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct TicketRequest {
     /// The user that a service with the scope `signal` vouches for.
-    #[schema(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$", example = "u-123")]
     user: Option<String>,
     /// What the user may do, as a token has it in the claim of `jwt.grants_claim`.
     #[schema(value_type = Option<Object>)]
     grants: Option<Map<String, Value>>,
     /// How long the session may live, in seconds; an hour unless given.
-    #[schema(value_type = Option<i64>, minimum = 60, maximum = 86400, default = 3600)]
+    #[schema(value_type = Option<i64>)]
     session_ttl: Option<Whole>,
 }
 
@@ -61,8 +61,8 @@ pub(crate) struct TicketAnswer {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DecisionsQuery {
-    /// Only what was said of this user, as caller or callee; all of it unless given.
-    #[param(min_length = 1, max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    /// Only what was said of this user, as caller or callee: at most 256 bytes. All of it unless given.
+    #[param(min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     user: Option<String>,
 }
 
