@@ -98,6 +98,8 @@ labels! {
         Denied => "denied",
         /// What it said before was remembered.
         Remembered => "remembered",
+        /// It did not answer, and what it last said was good enough for a user in a call.
+        Stale => "stale",
         /// No answer in time.
         Late => "late",
         /// It could not be reached.

@@ -15,6 +15,8 @@ pub enum Ask {
         token: Box<str>,
         /// What the client calls its device; may be empty.
         device: Box<str>,
+        /// The trace it belongs to.
+        traceparent: Option<Box<str>>,
     },
     /// Whose is this token of an `auth-refresh`?
     Refresh {
@@ -40,6 +42,8 @@ pub enum Ask {
         media: Vec<Box<str>>,
         /// A signed grant to verify instead of asking the backend.
         grant: Option<Box<str>>,
+        /// The trace it belongs to.
+        traceparent: Option<Box<str>>,
     },
     /// ICE servers for this user.
     IceServers {

@@ -98,6 +98,8 @@ pub enum Body<'a> {
         ttl: Option<u64>,
         /// A signed right to call.
         grant: Option<Cow<'a, str>>,
+        /// The trace it belongs to (W3C Trace Context).
+        traceparent: Option<Cow<'a, str>>,
         /// The description.
         data: &'a RawValue,
     },
@@ -182,6 +184,17 @@ pub struct Hello<'a> {
     pub resume: Option<Resume<'a>>,
     /// The W3C trace context of the client.
     pub traceparent: Option<Cow<'a, str>>,
+}
+
+/// Whether a text is a `traceparent` of W3C Trace Context, of whichever version: what is not is not passed on.
+#[must_use]
+pub fn is_traceparent(text: &str) -> bool {
+    const LENGTHS: [usize; 4] = [2, 32, 16, 2];
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let mut parts = text.split('-');
+    let are_fine =
+        LENGTHS.iter().all(|length| parts.next().is_some_and(|it| it.len() == *length && is_hex(it)));
+    are_fine && parts.next().is_none() && !text.starts_with("ff")
 }
 
 /// A session to go on with.

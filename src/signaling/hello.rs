@@ -11,6 +11,7 @@ use super::{
     Instant, Next, Now, Place, Role, Server, SessionId,
     counters::Rule,
     deliver::{Refusal, Requester},
+    is_traceparent,
     object::Object,
     session::{
         Attachment, Buckets, Deadlines, RequestId, Session,
@@ -130,7 +131,8 @@ impl Server {
             let refusal = Refusal::new(ErrorCode::Unauthorized, "token is missing");
             return self.turn_away(now, connection, id, &refusal, CloseCode::Unauthorized);
         };
-        let ask = Ask::Hello { token: token.into(), device: greeting.device.clone() };
+        let traceparent = hello.traceparent.filter(|text| is_traceparent(text)).map(Box::from);
+        let ask = Ask::Hello { token: token.into(), device: greeting.device.clone(), traceparent };
         socket.asked = Some(Box::new(Asked::Hello(Box::new(greeting))));
         Next::Ask(Box::new(ask))
     }

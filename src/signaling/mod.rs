@@ -52,7 +52,7 @@ pub use decision::{
 };
 pub use error::{ErrorCode, FrameError};
 pub use event::{CallRecord, CallState, CallStep, Event, EventKind, EventNumber, Outcome, Party};
-pub use frame::{Body, Frame, Hello, Resume, SpeaksFor, Status, To};
+pub use frame::{Body, Frame, Hello, Resume, SpeaksFor, Status, To, is_traceparent};
 pub use ids::{CallId, ConnectionId, NodeName, RoomId, SessionId, UserId};
 pub use options::{Limits, Options};
 pub use output::{Output, PushReason};

@@ -13,6 +13,20 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How often something was how large.
+    Histogram,
+}
+
+/// How often something was how large: what a histogram shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Distribution {
+    /// Upper ends of the buckets, each larger than the one before, and how often it was at most that, and not at most the
+    /// one before.
+    pub buckets: Vec<(f64, u64)>,
+    /// How often in all.
+    pub count: u64,
+    /// All of it together.
+    pub sum: f64,
 }
 
 /// One metric: name, type, labels and meaning.
@@ -118,6 +132,8 @@ metrics! {
     CALL_SETUPS: Counter "iceway_calls_setups_total" ["phase"], "Calls that got so far: a device rang, a device answered.";
     CALL_SETUP_SECONDS: Counter "iceway_calls_setup_seconds_total" ["phase"], "Time in seconds from their offer until they got so far, together.";
     CALLS_SECONDS: Counter "iceway_calls_seconds_total" [], "Time in seconds that ended calls lasted from their answer on, together.";
+    CALLS_PROGRESS: Histogram "iceway_calls_progress_seconds" ["phase"], "Time in seconds that calls took: from the offer until a device rang (ringing), from there until one answered (answer).";
+    CALLS_DURATION: Histogram "iceway_calls_duration_seconds" [], "Time in seconds that ended calls lasted from their answer on.";
     CALLS_PATHS: Counter "iceway_calls_paths_total" ["path"], "Ended calls by whether their media was relayed or went directly, as far as clients said.";
     EVENTS_RECORDED: Counter "iceway_events_recorded_total" [], "Events of calls, rooms, sessions and the node itself.";
     EVENTS_DROPPED: Counter "iceway_events_dropped_total" ["reason"], "Events and calls dropped: more came than could be kept (busy), older ones had to go for newer ones (full), or the file could not be written (store).";
@@ -147,6 +163,7 @@ metrics! {
     SIGNAL_DECISIONS: Counter "iceway_signal_decisions_total" ["kind", "result"], "Questions to the backend about who may do what, by what was asked and what became of it.";
     SIGNAL_DECISION_SECONDS: Counter "iceway_signal_decisions_waited_seconds_total" ["kind"], "Time in seconds that clients waited for these answers.";
     SIGNAL_BACKEND_LEFT_ALONE: Gauge "iceway_signal_backend_left_alone" [], "1 while the backend is not asked, because it failed too often, else 0.";
+    SIGNAL_RTT: Histogram "iceway_signal_rtt_seconds" [], "Time in seconds until clients answered the pings that the server sends on quiet sockets.";
     SIGNAL_EVENTS_LOST: Counter "iceway_signal_events_lost_total" [], "Events of the signaling relay that came faster than they could be kept.";
 
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
@@ -167,7 +184,13 @@ pub struct Sheet {
 #[derive(Debug)]
 struct Sample {
     labels: Vec<String>,
-    value: f64,
+    value: Value,
+}
+
+#[derive(Debug)]
+enum Value {
+    Number(f64),
+    Distribution(Distribution),
 }
 
 impl Sheet {
@@ -179,6 +202,15 @@ impl Sheet {
 
     /// Notes a value. `labels` are the values of the metric's labels, in their order.
     pub fn set(&mut self, metric: &Metric, labels: &[&str], value: f64) {
+        self.put(metric, labels, Value::Number(value));
+    }
+
+    /// Notes the values of a histogram.
+    pub fn distribute(&mut self, metric: &Metric, labels: &[&str], distribution: Distribution) {
+        self.put(metric, labels, Value::Distribution(distribution));
+    }
+
+    fn put(&mut self, metric: &Metric, labels: &[&str], value: Value) {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{} takes its labels", metric.name);
         let Some(index) = METRICS.iter().position(|known| known.name == metric.name) else { return };
         if let Some(samples) = self.samples.get_mut(index) {
@@ -233,6 +265,7 @@ fn family(metric: &Metric, samples: &[Sample]) -> proto::MetricFamily {
     family.set_field_type(match metric.kind {
         Kind::Counter => proto::MetricType::COUNTER,
         Kind::Gauge => proto::MetricType::GAUGE,
+        Kind::Histogram => proto::MetricType::HISTOGRAM,
     });
     family.set_metric(samples.iter().map(|sample| one(metric, sample)).collect());
     family
@@ -247,19 +280,36 @@ fn one(metric: &Metric, sample: &Sample) -> proto::Metric {
     });
     let mut one = proto::Metric::default();
     one.set_label(labels.collect());
-    match metric.kind {
-        Kind::Counter => {
+    match &sample.value {
+        Value::Number(value) if metric.kind == Kind::Counter => {
             let mut counter = proto::Counter::default();
-            counter.set_value(sample.value);
+            counter.set_value(*value);
             one.set_counter(counter);
         }
-        Kind::Gauge => {
+        Value::Number(value) => {
             let mut gauge = proto::Gauge::default();
-            gauge.set_value(sample.value);
+            gauge.set_value(*value);
             one.set_gauge(gauge);
         }
+        Value::Distribution(distribution) => one.set_histogram(histogram(distribution)),
     }
     one
+}
+
+fn histogram(distribution: &Distribution) -> proto::Histogram {
+    let mut total = 0;
+    let buckets = distribution.buckets.iter().map(|(end, count)| {
+        total += count;
+        let mut bucket = proto::Bucket::default();
+        bucket.set_upper_bound(*end);
+        bucket.set_cumulative_count(total);
+        bucket
+    });
+    let mut histogram = proto::Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(distribution.count);
+    histogram.set_sample_sum(distribution.sum);
+    histogram
 }
 
 #[cfg(test)]
@@ -284,6 +334,25 @@ mod tests {
                 assert!(!metric.name.contains(&format!("_{label}_")), "{} repeats its label", metric.name);
             }
         }
+    }
+
+    #[test]
+    fn a_histogram_is_written_with_buckets_that_add_up() {
+        let mut sheet = Sheet::new();
+        let buckets = vec![(0.5, 2), (1.0, 1)];
+        sheet.distribute(&metric::CALLS_DURATION, &[], Distribution { buckets, count: 4, sum: 70.25 });
+        let text = sheet.encode().unwrap();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            samples,
+            [
+                "iceway_calls_duration_seconds_bucket{le=\"0.5\"} 2",
+                "iceway_calls_duration_seconds_bucket{le=\"1\"} 3",
+                "iceway_calls_duration_seconds_bucket{le=\"+Inf\"} 4",
+                "iceway_calls_duration_seconds_sum 70.25",
+                "iceway_calls_duration_seconds_count 4",
+            ]
+        );
     }
 
     #[test]

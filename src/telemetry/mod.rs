@@ -7,7 +7,7 @@ mod process;
 mod seldom;
 
 pub use log::{LogError, LogHandle, LogOptions, init};
-pub use metrics::{Kind, METRICS, Metric, Sheet, metric};
+pub use metrics::{Distribution, Kind, METRICS, Metric, Sheet, metric};
 pub use private::{Private, redact};
 pub use process::Process;
 pub use seldom::{Seldom, SeldomEach};

@@ -1,6 +1,6 @@
 //! From the offer to the answer, or to none.
 
-use iceway::signaling::{CallState, Outcome};
+use iceway::signaling::{CallState, Outcome, UserId};
 use serde_json::json;
 
 use super::*;
@@ -27,6 +27,8 @@ fn a_call_is_offered_rings_is_answered_and_hung_up() {
     assert_eq!(told[1]["from"]["session"], bob.session.as_str());
     assert_eq!((&told[1]["polite"], &told[1]["data"]["type"]), (&json!(false), &json!("answer")));
     world.advance(seconds(10));
+    let in_call = ["ann", "bob", "eve"].map(|name| world.server.is_in_call(&UserId::parse(name).unwrap()));
+    assert_eq!(in_call, [true, true, false]);
     assert_eq!(world.ask(&ann, hangup("c_1", "user"))["type"], "ok");
     let ended = world.frames_are(&mut bob, &["call-hangup"]).remove(0);
     assert_eq!((&ended["reason"], &ended["from"]["user"]), (&json!("user"), &json!("ann")));
@@ -39,6 +41,7 @@ fn a_call_is_offered_rings_is_answered_and_hung_up() {
     let figures = world.server.call_figures();
     assert_eq!((figures.ringing, figures.active), (0, 0));
     assert_eq!((figures.ringing_after.sum_millis, figures.answer_after.sum_millis), (1000, 2000));
+    assert_eq!((figures.lasted.sum_millis, figures.lasted.count), (10_000, 1));
     assert!(figures.outcomes().any(|counted| counted == (Outcome::Completed, 1)));
 }
 

@@ -41,6 +41,7 @@ pub(crate) struct Backend {
 struct State {
     manner: Mutex<Manner>,
     questions: Mutex<Vec<Value>>,
+    traces: Mutex<Vec<String>>,
     is_over: AtomicBool,
 }
 
@@ -51,6 +52,7 @@ impl Backend {
         let state = Arc::new(State {
             manner: Mutex::new(manner),
             questions: Mutex::default(),
+            traces: Mutex::default(),
             is_over: AtomicBool::new(false),
         });
         let shared = Arc::clone(&state);
@@ -74,6 +76,11 @@ impl Backend {
     /// What it was asked so far.
     pub(crate) fn questions(&self) -> Vec<Value> {
         self.state.questions.lock().unwrap().clone()
+    }
+
+    /// The `traceparent` of each question; empty if it had none.
+    pub(crate) fn traces(&self) -> Vec<String> {
+        self.state.traces.lock().unwrap().clone()
     }
 
     /// A node that asks it.
@@ -119,6 +126,7 @@ impl State {
             verify(&secrets, signed, &body, at).unwrap();
             assert_eq!(question["id"], header("webhook-id"));
             self.questions.lock().unwrap().push(question);
+            self.traces.lock().unwrap().push(header("traceparent").to_owned());
             let manner = self.manner.lock().unwrap().clone();
             let (status, text) = match manner {
                 Manner::Says(answer) => (200, answer.to_string()),

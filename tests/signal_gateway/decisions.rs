@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backend::{Backend, Manner, asking, no, yes},
-    signal_support::{Client, Issuer, Node, Setup},
+    signal_support::{Came, Client, Issuer, Node, Setup},
 };
 
 /// A token that leaves calls and rooms to the backend.
@@ -139,4 +139,74 @@ async fn frames_keep_their_order_while_the_backend_thinks() {
     bob.expect("call-offer").await;
     bob.expect("ice-candidate").await;
     bob.expect("message").await;
+}
+
+#[tokio::test]
+async fn a_call_goes_on_while_the_backend_is_away() {
+    let issuer = Issuer::new();
+    let backend = Backend::start(yes(0));
+    let setup = backend
+        .setup()
+        .with("signal.authorize_kinds", r#"["connect", "call"]"#)
+        .with("signal.authorize_stale_allow", "\"60s\"");
+    let node = Node::start(&issuer, generous(setup));
+    let mut ann = Client::open(&node, &token(&issuer, "ann")).await;
+    let mut bob = Client::open(&node, &token(&issuer, "bob")).await;
+    let eve = Client::open(&node, &token(&issuer, "eve")).await;
+    ann.request(offer("c_1", "bob")).await;
+    bob.expect("call-offer").await;
+    let answer = json!({ "type": "call-answer", "call": "c_1", "data": { "type": "answer", "sdp": "v=0" } });
+    bob.request(answer).await;
+    backend.becomes(Manner::Status(500));
+    let mut bob = bob.lose().resume(&node).await;
+    bob.request(json!({ "type": "call-rejoin", "call": "c_1" })).await;
+    // Who is in no call, and what is new, is not helped by what was said before.
+    eve.lose().try_resume(&node).await.map(|_| ()).unwrap_err();
+    ann.refused(offer("c_2", "eve"), "upstream-timeout").await;
+    let stale = ["kind=\"connect\"", "result=\"stale\""];
+    assert_eq!(node.metric("iceway_signal_decisions_total", &stale), 1.0);
+    // A no is a no.
+    backend.becomes(no());
+    bob.lose().try_resume(&node).await.map(|_| ()).unwrap_err();
+    backend.becomes(Manner::Status(500));
+    ann.lose().resume(&node).await;
+}
+
+#[tokio::test]
+async fn a_question_belongs_to_the_trace_of_the_frame() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let issuer = Issuer::new();
+    let backend = Backend::start(yes(0));
+    let setup = backend.setup().with("signal.authorize_kinds", r#"["connect", "call"]"#);
+    let node = Node::start(&issuer, generous(setup));
+    let mut ann = Client::open(&node, &token(&issuer, "ann")).await;
+    let mut traced = offer("c_1", "bob");
+    traced["traceparent"] = json!(TRACE);
+    ann.request(traced).await;
+    let mut broken = offer("c_2", "bob");
+    broken["traceparent"] = json!("x\r\nAuthorization: none");
+    ann.request(broken).await;
+    let mut socket = crate::signal_support::Socket::open(node.http).await;
+    let hello = json!({ "type": "hello", "v": 1, "token": token(&issuer, "bob"), "traceparent": TRACE });
+    socket.send(&hello).await;
+    let Came::Frame(welcome) = socket.next().await else { panic!("it is closed") };
+    assert_eq!(welcome["type"], "welcome");
+    assert_eq!(backend.traces(), ["", TRACE, "", TRACE]);
+}
+
+#[tokio::test]
+async fn limits_of_the_backend_lower_what_a_token_grants() {
+    let issuer = Issuer::new();
+    let limited = json!({ "allow": true, "limits": { "maxSessions": 1, "ttl": 120 } });
+    let backend = Backend::start(Manner::Says(limited));
+    let setup = backend.setup().with("signal.authorize_kinds", r#"["connect", "turn"]"#);
+    let node = Node::start(&issuer, generous(setup));
+    let granted = |device| issuer.token_with("ann", json!({ "device": device, "turn": { "use": true } }));
+    let mut ann = Client::open(&node, &granted("web")).await;
+    assert_eq!(ann.request(json!({ "type": "ice-servers" })).await["iceTtl"], 120);
+    let mut socket = crate::signal_support::Socket::open(node.http).await;
+    socket.send(&json!({ "type": "hello", "v": 1, "token": granted("phone") })).await;
+    assert_eq!(socket.closed().await, 4490, "one session is the most");
+    backend.becomes(Manner::Says(json!({ "allow": true, "limits": { "ttl": 0 } })));
+    ann.refused(json!({ "type": "ice-servers" }), "upstream-timeout").await;
 }

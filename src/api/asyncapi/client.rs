@@ -127,6 +127,8 @@ client_frames! {
 
     /// Calls somebody.
     CallOffer "call-offer" {
+        /// The W3C trace context: it goes on to the backend that is asked.
+        traceparent: Option<String>,
         /// Named by the caller, and never again used by anybody.
         #[schemars(regex(pattern = "^[A-Za-z0-9._:-]{1,64}$"))]
         call: String,

@@ -27,7 +27,10 @@ use serde_json::value::RawValue;
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::breaker::Breaker;
+use super::{
+    breaker::Breaker,
+    limits::{self, Limits},
+};
 use crate::{
     api::{caller::Recent, counters::DecisionResult, service::unix_seconds},
     config::{Authorize, DecisionKind},
@@ -43,6 +46,8 @@ const ATTRS_BYTES_MAX: usize = 4096;
 const REASON_CHARS_MAX: usize = 200;
 /// Half of the answers that are remembered.
 const REMEMBERED_HALF: usize = 16_384;
+/// The trace of a request (W3C Trace Context).
+const TRACEPARENT: &str = "traceparent";
 /// Connections that are kept for the next questions.
 const IDLE_CONNECTIONS_MAX: usize = 16;
 
@@ -87,6 +92,15 @@ struct Remembered {
     until: Instant,
 }
 
+/// Who asks, beside the question.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Context<'a> {
+    /// Whether the user is in a call that goes on.
+    pub(super) is_in_call: bool,
+    /// The trace that the question belongs to.
+    pub(super) traceparent: Option<&'a str>,
+}
+
 /// A question, as it is sent.
 #[derive(Debug, Serialize)]
 pub(super) struct Question<'a> {
@@ -126,15 +140,26 @@ struct Said {
     ttl: Option<f64>,
     reason: Option<String>,
     attrs: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "limits::read")]
+    limits: Option<Limits>,
 }
 
 /// What the backend said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// They may; a JSON object goes with it.
-    Allowed(Option<Bytes>),
+    /// They may.
+    Allowed(Leave),
     /// They may not, and perhaps why.
     Denied(Option<Box<str>>),
+}
+
+/// What goes with leave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leave {
+    /// A JSON object for the call or the member.
+    pub(super) attrs: Option<Bytes>,
+    /// No more than this.
+    pub(super) limits: Limits,
 }
 
 /// Why the backend cannot be asked at all.
@@ -180,17 +205,22 @@ impl Backend {
     }
 
     /// What the backend says, or said a short while ago. `Err`: nothing, so nothing is allowed.
-    pub(super) async fn ask(&self, question: &Question<'_>) -> (DecisionResult, Option<Verdict>) {
+    pub(super) async fn ask(
+        &self,
+        question: &Question<'_>,
+        context: Context<'_>,
+    ) -> (DecisionResult, Option<Verdict>) {
         let key = Key { kind: question.kind, from: question.from.user.into(), to: question.to.clone() };
         if let Some(verdict) = self.recall(&key) {
             return (DecisionResult::Remembered, Some(verdict));
         }
         if !self.breaker().may_ask(Instant::now()) {
-            return (DecisionResult::Open, None);
+            return self.stale(&key, context).map_or((DecisionResult::Open, None), stale);
         }
         let generation = self.forgotten.load(Ordering::Acquire);
-        let said =
-            timeout(self.config.timeout, self.send(question)).await.unwrap_or(Err(DecisionResult::Late));
+        let said = timeout(self.config.timeout, self.send(question, context.traceparent))
+            .await
+            .unwrap_or(Err(DecisionResult::Late));
         if self.breaker().done(Instant::now(), said.is_ok()) {
             tracing::error!(
                 "The backend does not answer questions: it is left alone for a while, and nothing is allowed."
@@ -214,7 +244,7 @@ impl Backend {
                         "The backend did not answer a question; that was a no."
                     );
                 }
-                (result, None)
+                self.stale(&key, context).map_or((result, None), stale)
             }
         }
     }
@@ -243,12 +273,25 @@ impl Backend {
         (Instant::now() < entry.until).then(|| entry.verdict.clone())
     }
 
+    /// What it last said to a user in a call, if that was a yes not too long ago: running calls outlive its outages.
+    fn stale(&self, key: &Key, context: Context<'_>) -> Option<Verdict> {
+        let is_of_call = matches!(key.kind, DecisionKind::Connect | DecisionKind::Turn);
+        if !(context.is_in_call && is_of_call) || self.config.stale_allow.is_zero() {
+            return None;
+        }
+        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = remembered.get(key)?;
+        let is_fine = matches!(entry.verdict, Verdict::Allowed(_))
+            && Instant::now() < entry.until + self.config.stale_allow;
+        is_fine.then(|| entry.verdict.clone())
+    }
+
     fn remember(&self, key: Key, said: Said, generation: u64) -> Verdict {
         let ttl = said.ttl.filter(|ttl| ttl.is_finite()).map(|ttl| ttl.clamp(0.0, 3600.0));
         let (verdict, ttl) = if said.allow {
             let attrs = said.attrs.map(|attrs| Bytes::copy_from_slice(attrs.get().as_bytes()));
             (
-                Verdict::Allowed(attrs),
+                Verdict::Allowed(Leave { attrs, limits: said.limits.unwrap_or_default() }),
                 Duration::from_secs_f64(ttl.unwrap_or(0.0)).min(self.config.allow_ttl_max),
             )
         } else {
@@ -258,7 +301,8 @@ impl Backend {
                 ttl.map_or(max, |ttl| Duration::from_secs_f64(ttl).min(max)),
             )
         };
-        if !ttl.is_zero() {
+        // What is not good any more is what users in a call may fall back on.
+        if !ttl.is_zero() || !self.config.stale_allow.is_zero() {
             let entry = Remembered { verdict: verdict.clone(), until: Instant::now() + ttl };
             let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
             if self.forgotten.load(Ordering::Acquire) == generation {
@@ -268,14 +312,16 @@ impl Backend {
         verdict
     }
 
-    async fn send(&self, question: &Question<'_>) -> Result<Said, DecisionResult> {
+    async fn send(&self, question: &Question<'_>, traceparent: Option<&str>) -> Result<Said, DecisionResult> {
         let Ok(_place) = self.places.acquire().await else { return Err(DecisionResult::Unreachable) };
         let id = format!("ask_{:016x}{:x}", self.run, self.asked.fetch_add(1, Ordering::Relaxed));
         let body = serde_json::to_vec(&Named { id: &id, question }).map_err(|_| DecisionResult::Malformed)?;
         let body = Bytes::from(body);
-        let response = match self.client.request(self.request(&id, &body)?).await {
+        let response = match self.client.request(self.request(&id, &body, traceparent)?).await {
             // Nothing has been asked yet.
-            Err(error) if error.is_connect() => self.client.request(self.request(&id, &body)?).await,
+            Err(error) if error.is_connect() => {
+                self.client.request(self.request(&id, &body, traceparent)?).await
+            }
             answered => answered,
         };
         let response = response.map_err(|_| DecisionResult::Unreachable)?;
@@ -287,6 +333,9 @@ impl Backend {
         let said: Said = serde_json::from_slice(&body).map_err(|_| DecisionResult::Malformed)?;
         let is_object =
             |attrs: &RawValue| attrs.get().starts_with('{') && attrs.get().len() <= ATTRS_BYTES_MAX;
+        if said.limits.as_ref().is_some_and(|limits| !limits.are_fine()) {
+            return Err(DecisionResult::Malformed);
+        }
         match &said.attrs {
             Some(attrs) if attrs.get() != "null" && !is_object(attrs) => Err(DecisionResult::Malformed),
             Some(attrs) if attrs.get() == "null" => Ok(Said { attrs: None, ..said }),
@@ -294,9 +343,18 @@ impl Backend {
         }
     }
 
-    fn request(&self, id: &str, body: &Bytes) -> Result<Request<Full<Bytes>>, DecisionResult> {
+    fn request(
+        &self,
+        id: &str,
+        body: &Bytes,
+        traceparent: Option<&str>,
+    ) -> Result<Request<Full<Bytes>>, DecisionResult> {
         let now = unix_seconds();
-        Request::post(self.url.clone())
+        let mut request = Request::post(self.url.clone());
+        if let Some(traceparent) = traceparent {
+            request = request.header(TRACEPARENT, traceparent);
+        }
+        request
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::ACCEPT, "application/json")
             .header(header::USER_AGENT, concat!("iceway/", env!("CARGO_PKG_VERSION")))
@@ -344,6 +402,10 @@ fn authorities(path: &Path) -> Result<RootCertStore, BackendError> {
         store.add(certificate).map_err(|error| fault(error.to_string()))?;
     }
     if store.is_empty() { Err(fault("there is none in it".to_owned())) } else { Ok(store) }
+}
+
+const fn stale(verdict: Verdict) -> (DecisionResult, Option<Verdict>) {
+    (DecisionResult::Stale, Some(verdict))
 }
 
 fn shown(reason: &str) -> Box<str> {

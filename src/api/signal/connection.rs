@@ -1,6 +1,11 @@
 //! One socket: frames in, frames out.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::{
@@ -67,6 +72,8 @@ struct Connection {
     deciding: Option<BoxFuture<'static, Decision>>,
     /// No frame is to be handed in until the core says otherwise.
     is_waiting: bool,
+    /// When the client was asked whether it is there; until it answers.
+    pinged: Option<Instant>,
 }
 
 /// What the socket brings; `None` at its end.
@@ -100,8 +107,18 @@ impl Opening {
         let opened = hub.with(|server, now| server.handle_open(now, id, client, self.identity));
         let guest = Arc::new(self.guest);
         let (service, came) = (self.service, VecDeque::new());
-        let mut connection =
-            Connection { service, hub, id, guest, stream, wake, came, deciding: None, is_waiting: false };
+        let mut connection = Connection {
+            service,
+            hub,
+            id,
+            guest,
+            stream,
+            wake,
+            came,
+            deciding: None,
+            is_waiting: false,
+            pinged: None,
+        };
         let end = match opened {
             Ok(()) => connection.carry().await,
             Err(code) => End::Close(code),
@@ -151,7 +168,10 @@ impl Connection {
             }
             match written {
                 Written::Open => {}
-                Written::Ping => is_woken |= self.send([Message::Ping(Bytes::new())].into_iter()).await?,
+                Written::Ping => {
+                    self.pinged = Some(Instant::now());
+                    is_woken |= self.send([Message::Ping(Bytes::new())].into_iter()).await?;
+                }
                 Written::Close(code) => return Err(End::Close(code)),
             }
             if !is_woken && !has_more {
@@ -237,10 +257,15 @@ impl Connection {
         self.go_on(next);
     }
 
-    fn heard(&self, came: Came) -> Result<(), End> {
+    fn heard(&mut self, came: Came) -> Result<(), End> {
         let id = self.id;
         match came {
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {
+            Some(Ok(message @ (Message::Ping(_) | Message::Pong(_)))) => {
+                if message.is_pong()
+                    && let Some(pinged) = self.pinged.take()
+                {
+                    self.service.signal.counters.ponged(pinged.elapsed());
+                }
                 self.hub.with(|server, now| server.handle_alive(now, id));
             }
             Some(Ok(Message::Binary(_))) => self.violated(CloseCode::UnsupportedData),

@@ -8,12 +8,14 @@ use std::{
 use crate::{
     api::counters::DecisionResult,
     config::DecisionKind,
-    signaling::{self, Gauges},
-    telemetry::{Sheet, metric},
+    signaling::{self, CallFigures, Gauges, Histogram},
+    telemetry::{Distribution, Sheet, metric},
 };
 
 const RESULTS: usize = DecisionResult::ALL.len();
 const KINDS: usize = DecisionKind::ALL.len();
+/// Upper ends of what pings take, in milliseconds.
+const PING_MILLIS: [u64; 11] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000];
 
 /// What happened so far.
 #[derive(Debug, Default)]
@@ -23,13 +25,18 @@ pub(super) struct Counters {
     refused: AtomicU64,
     decided: [[AtomicU64; RESULTS]; KINDS],
     waited_micros: [AtomicU64; KINDS],
+    pongs: [AtomicU64; PING_MILLIS.len()],
+    ponged: AtomicU64,
+    pong_micros: AtomicU64,
 }
 
 /// The signaling relay as metrics show it.
 #[derive(Clone, Debug, Default)]
 pub struct SignalCounts {
     core: signaling::Counters,
+    calls: CallFigures,
     gauges: Gauges,
+    rtt: Distribution,
     events_lost: u64,
     is_backend_left_alone: bool,
     opened: u64,
@@ -59,11 +66,35 @@ impl Counters {
         }
     }
 
+    /// A client answered a ping.
+    pub(super) fn ponged(&self, after: Duration) {
+        let bucket =
+            PING_MILLIS.iter().zip(&self.pongs).find(|(end, _)| after <= Duration::from_millis(**end));
+        if let Some((_, count)) = bucket {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.ponged.fetch_add(1, Ordering::Relaxed);
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        self.pong_micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    fn rtt(&self) -> Distribution {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let buckets = PING_MILLIS.iter().zip(&self.pongs).map(|(end, count)| (seconds(*end), of(count)));
+        Distribution {
+            buckets: buckets.collect(),
+            count: of(&self.ponged),
+            sum: Duration::from_micros(of(&self.pong_micros)).as_secs_f64(),
+        }
+    }
+
     pub(super) fn counts(&self) -> SignalCounts {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SignalCounts {
             core: signaling::Counters::default(),
+            calls: CallFigures::default(),
             gauges: Gauges::default(),
+            rtt: self.rtt(),
             events_lost: 0,
             is_backend_left_alone: false,
             opened: of(&self.opened),
@@ -88,6 +119,11 @@ impl SignalCounts {
         }
         sheet.count(&metric::SIGNAL_BACKEND_LEFT_ALONE, &[], u64::from(self.is_backend_left_alone));
         sheet.count(&metric::SIGNAL_EVENTS_LOST, &[], self.events_lost);
+        sheet.distribute(&metric::SIGNAL_RTT, &[], self.rtt.clone());
+        let CallFigures { ringing_after, answer_after, lasted, .. } = &self.calls;
+        sheet.distribute(&metric::CALLS_PROGRESS, &["ringing"], distribution(ringing_after));
+        sheet.distribute(&metric::CALLS_PROGRESS, &["answer"], distribution(answer_after));
+        sheet.distribute(&metric::CALLS_DURATION, &[], distribution(lasted));
     }
 }
 
@@ -127,13 +163,29 @@ impl super::Signal {
     /// What happened so far, and what is there now.
     pub(in crate::api) fn counts(&self) -> SignalCounts {
         let backend = self.backend.load();
-        let (core, gauges) = self.hub.look(|server| (server.counters().clone(), server.gauges()));
+        let (core, calls, gauges) = self
+            .hub
+            .look(|server| (server.counters().clone(), server.call_figures().clone(), server.gauges()));
         SignalCounts {
             core,
+            calls,
             gauges,
             events_lost: self.hub.events_lost(),
             is_backend_left_alone: backend.as_ref().is_some_and(|backend| backend.is_open()),
             ..self.counters.counts()
         }
     }
+}
+
+fn distribution(histogram: &Histogram) -> Distribution {
+    let ends = histogram.bounds_millis.iter().map(|end| seconds(*end));
+    Distribution {
+        buckets: ends.zip(histogram.buckets).collect(),
+        count: histogram.count,
+        sum: seconds(histogram.sum_millis),
+    }
+}
+
+fn seconds(millis: u64) -> f64 {
+    Duration::from_millis(millis).as_secs_f64()
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{
+    Guest,
     backend::{From, Question, Verdict},
     hub::Wish,
     identity::denial,
@@ -25,11 +26,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Service {
     /// ICE servers that a client asks for.
-    pub(super) async fn asked_ice_servers(&self, from: &Place, ip: String) -> Result<IceServers, Denial> {
+    pub(super) async fn asked_ice_servers(&self, from: &Place, guest: &Guest) -> Result<IceServers, Denial> {
         let turn = self.signal.hub.look(|server| server.grants(from.session).and_then(|it| it.turn.clone()));
         let turn =
             turn.ok_or_else(|| denial(ErrorCode::Forbidden, "The token does not grant `turn.use`."))?;
-        self.user_ice_servers(from, &turn, Some(ip)).await
+        self.user_ice_servers(from, &turn, Some(guest)).await
     }
 
     /// ICE servers for a user who may have them, unless that is too often or the backend says no.
@@ -37,16 +38,17 @@ impl Service {
         &self,
         from: &Place,
         turn: &TurnGrants,
-        ip: Option<String>,
+        guest: Option<&Guest>,
     ) -> Result<IceServers, Denial> {
         let user = from.user.as_str();
         self.access.count_user(user).await.map_err(|problem| of_problem(&problem))?;
         if self.asks(DecisionKind::Turn) {
-            let from =
-                From { user, device: &from.device, session: Some(from.session.to_string()), ip_prefix: ip };
+            let session = Some(from.session.to_string());
+            let from = From { user, device: &from.device, session, ip_prefix: guest.map(Guest::prefix) };
             let question = Question { kind: DecisionKind::Turn, from, to: None, call: None, media: &[] };
-            match self.ask_backend(&question).await? {
-                Verdict::Allowed(_) => {}
+            let traceparent = guest.and_then(|guest| guest.traceparent.as_deref());
+            match self.ask_backend(&question, traceparent).await? {
+                Verdict::Allowed(leave) => return self.make_ice_servers(user, &leave.limits.held(turn)),
                 Verdict::Denied(reason) => return Err(super::decide::denied(reason)),
             }
         }

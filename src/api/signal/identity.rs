@@ -60,13 +60,13 @@ impl Service {
                 session: SessionId(0),
             };
             // Without them a client may still connect, and ask again.
-            identity.ice_servers = self.user_ice_servers(&place, turn, Some(guest.prefix())).await.ok();
+            identity.ice_servers = self.user_ice_servers(&place, turn, Some(guest)).await.ok();
         }
         Ok(identity)
     }
 
     async fn bare_identity(&self, caller: &Caller, guest: &Guest, device: &str) -> Result<Identity, Denial> {
-        let identity = match &caller.token {
+        let mut identity = match &caller.token {
             Some(facts) => self.of_token(caller, facts)?,
             None => of_service(caller, guest)?,
         };
@@ -81,8 +81,9 @@ impl Service {
                 ip_prefix: Some(guest.prefix()),
             };
             let question = Question { kind: DecisionKind::Connect, from, to: None, call: None, media: &[] };
-            if let Verdict::Denied(reason) = self.ask_backend(&question).await? {
-                return Err(super::decide::denied(reason));
+            match self.ask_backend(&question, guest.traceparent.as_deref()).await? {
+                Verdict::Allowed(leave) => leave.limits.hold(&mut identity.grants),
+                Verdict::Denied(reason) => return Err(super::decide::denied(reason)),
             }
         }
         Ok(identity)

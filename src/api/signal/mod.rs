@@ -15,6 +15,7 @@ mod drain;
 mod hub;
 mod ice;
 mod identity;
+mod limits;
 mod origin;
 mod revoked;
 mod ticket;
@@ -58,6 +59,8 @@ struct Guest {
     certificate: Option<Arc<[Box<str>]>>,
     /// As what a service wants to take part.
     role: Option<Role>,
+    /// The trace that its request belongs to.
+    traceparent: Option<Box<str>>,
 }
 
 impl Signal {
@@ -140,8 +143,12 @@ mod tests {
 
     #[test]
     fn addresses_are_cut_to_their_networks() {
-        let guest =
-            |address: &str| Guest { address: address.parse().unwrap(), certificate: None, role: None };
+        let guest = |address: &str| Guest {
+            address: address.parse().unwrap(),
+            certificate: None,
+            role: None,
+            traceparent: None,
+        };
         assert_eq!(guest("203.0.113.7").prefix(), "203.0.113.0/24");
         assert_eq!(guest("2001:db8:1:2::7").prefix(), "2001:db8:1::/48");
         assert_eq!(guest("2001:db8:1:2::7").network(), guest("2001:db8:1:2:3::").network());

@@ -23,7 +23,7 @@ use crate::{
         },
         query::Query,
     },
-    signaling::{Identity, Role},
+    signaling::{Identity, Role, is_traceparent},
 };
 use axum::extract::FromRequestParts as _;
 
@@ -106,6 +106,7 @@ async fn accept(service: &Service, parts: &mut Parts) -> Result<(Opening, Respon
         address: exchange.client(),
         certificate: known.certificate.clone(),
         role: query.role.as_deref().map(role).transpose()?,
+        traceparent: traceparent(&parts.headers),
     };
     let identity =
         identity(service, parts, &guest, offered.token.as_deref(), query.ticket.as_deref()).await?;
@@ -181,6 +182,12 @@ impl Offered {
         }
         Ok(offered)
     }
+}
+
+/// The trace that a request belongs to, if it says so as W3C Trace Context has it.
+fn traceparent(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    is_traceparent(text).then(|| text.into())
 }
 
 fn role(text: &str) -> Result<Role, Problem> {

@@ -126,6 +126,15 @@ pub(super) const KEYS: &[Key] = &[
         |config| &mut config.signal.authorize.deny_ttl_max,
     ),
     key(
+        "signal.authorize_stale_allow",
+        duration(0, 86_400),
+        "How much longer leave of the backend is good for users in a call, while it does not answer",
+        "So that a call that goes on survives an outage of the backend: its users may connect again and get ICE servers as \
+         they were last allowed to, even where signal.authorize_kinds has connect or turn. New calls and rooms are never \
+         allowed so. 0s: never.",
+        |config| &mut config.signal.authorize.stale_allow,
+    ),
+    key(
         "signal.drain_within",
         duration(0, 3600),
         "Over how long a node that drains closes its sockets",

@@ -73,6 +73,9 @@ pub struct Authorize {
     pub allow_ttl_max: Duration,
     /// The longest that a refusal is remembered. Default 5 s.
     pub deny_ttl_max: Duration,
+    /// How much longer leave to connect and for ICE servers is good for users in a call, while the backend does not
+    /// answer. Default 0 s.
+    pub stale_allow: Duration,
 }
 
 /// What the backend may be asked.
@@ -141,6 +144,7 @@ impl Default for Authorize {
             timeout: Duration::from_millis(800),
             allow_ttl_max: Duration::from_secs(30),
             deny_ttl_max: Duration::from_secs(5),
+            stale_allow: Duration::ZERO,
         }
     }
 }

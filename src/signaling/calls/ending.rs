@@ -1,5 +1,7 @@
 //! How calls come to their end, and what is due for them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -52,6 +54,7 @@ impl Server {
         let (ringing, state) = (call.ringing(), call.record.state);
         call.record.state = CallState::Ended;
         call.record.ended = Some(now.unix_millis);
+        let lasted = call.record.answered.map(|at| Duration::from_millis(now.unix_millis.saturating_sub(at)));
         call.record.outcome = Some(end.outcome);
         call.record.reason = Some(end.reason);
         call.record.ended_by = end.by;
@@ -61,6 +64,9 @@ impl Server {
         let answerer = call.record.answerer.as_ref().map(|party| party.session);
         self.calls.figures.count(state, false);
         self.calls.figures.came_out(end.outcome);
+        if let Some(lasted) = lasted {
+            self.calls.figures.lasted.add(lasted);
+        }
         self.calls.end(now.monotonic, id);
         if let Some(call) = self.calls.get(id) {
             let record = call.record.clone();

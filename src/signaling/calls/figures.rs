@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::{CallState, Outcome};
 
 /// What a node counted of the calls it keeps.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallFigures {
     /// Calls that ring at present.
     pub ringing: u64,
@@ -15,19 +15,33 @@ pub struct CallFigures {
     pub ringing_after: Histogram,
     /// From then (or the offer, if none said so) to the answer.
     pub answer_after: Histogram,
+    /// From the answer to the end, of calls that were answered.
+    pub lasted: Histogram,
     outcomes: [u64; OUTCOMES.len()],
 }
 
 /// How often something took how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// For each of [`Histogram::BOUNDS_MILLIS`] how often it took at most that, and not at most the one before.
-    pub buckets: [u64; Histogram::BOUNDS_MILLIS.len()],
+    /// Upper ends of the buckets, in milliseconds.
+    pub bounds_millis: &'static [u64; BUCKETS],
+    /// For each of these how often it took at most that, and not at most the one before.
+    pub buckets: [u64; BUCKETS],
     /// How often in all.
     pub count: u64,
     /// How many milliseconds in all.
     pub sum_millis: u64,
 }
+
+/// Of each histogram.
+const BUCKETS: usize = 12;
+/// Of what people wait for.
+const WAITS: [u64; BUCKETS] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 30_000, 60_000];
+/// Of calls: from ten seconds to eight hours.
+const TALKS: [u64; BUCKETS] = [
+    10_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000,
+    14_400_000, 28_800_000,
+];
 
 /// In the order they are counted.
 const OUTCOMES: [Outcome; 6] = [
@@ -38,6 +52,19 @@ const OUTCOMES: [Outcome; 6] = [
     Outcome::Failed,
     Outcome::Glare,
 ];
+
+impl Default for CallFigures {
+    fn default() -> Self {
+        Self {
+            ringing: 0,
+            active: 0,
+            ringing_after: Histogram::new(&WAITS),
+            answer_after: Histogram::new(&WAITS),
+            lasted: Histogram::new(&TALKS),
+            outcomes: [0; OUTCOMES.len()],
+        }
+    }
+}
 
 impl CallFigures {
     /// How many calls came out how.
@@ -65,12 +92,15 @@ impl CallFigures {
 }
 
 impl Histogram {
-    /// Upper ends of the buckets, in milliseconds.
-    pub const BOUNDS_MILLIS: [u64; 12] = [5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 30_000, 60_000];
+    /// Nothing yet. The upper ends of the buckets are in milliseconds, each larger than the one before.
+    #[must_use]
+    pub const fn new(bounds_millis: &'static [u64; BUCKETS]) -> Self {
+        Self { bounds_millis, buckets: [0; BUCKETS], count: 0, sum_millis: 0 }
+    }
 
     pub(super) fn add(&mut self, took: Duration) {
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let bucket = Self::BOUNDS_MILLIS.into_iter().zip(&mut self.buckets).find(|(end, _)| millis <= *end);
+        let bucket = self.bounds_millis.iter().zip(&mut self.buckets).find(|(end, _)| millis <= **end);
         if let Some((_, count)) = bucket {
             *count += 1;
         }
@@ -85,7 +115,7 @@ mod tests {
 
     #[test]
     fn each_time_is_in_one_bucket_and_the_longest_in_none() {
-        let mut histogram = Histogram::default();
+        let mut histogram = Histogram::new(&WAITS);
         for millis in [0, 5, 6, 60_000, 60_001] {
             histogram.add(Duration::from_millis(millis));
         }

@@ -17,6 +17,7 @@ pub(super) struct Offer<'a> {
     pub(super) media: Vec<Box<str>>,
     pub(super) ttl: Option<u64>,
     pub(super) grant: Option<Cow<'a, str>>,
+    pub(super) traceparent: Option<Cow<'a, str>>,
     pub(super) data: &'a RawValue,
 }
 
@@ -72,8 +73,8 @@ pub(super) enum About<'a> {
 impl<'a> About<'a> {
     pub(super) fn of(body: Body<'a>) -> Self {
         let (call, action) = match body {
-            Body::CallOffer { call, to, media, ttl, grant, data } => {
-                (call, Action::Offer(Offer { to, media, ttl, grant, data }))
+            Body::CallOffer { call, to, media, ttl, grant, traceparent, data } => {
+                (call, Action::Offer(Offer { to, media, ttl, grant, traceparent, data }))
             }
             Body::CallRinging { call } => (call, Action::Ringing),
             Body::CallAnswer { call, data } => (call, Action::Answer(data)),

@@ -27,7 +27,7 @@ use self::{
 };
 pub(super) use self::{offer::Asked, registry::Calls};
 use super::{
-    Body, CallId, CallStep, ErrorCode, EventKind, EventNumber, Now, Place, Server, SessionId,
+    Body, CallId, CallStep, ErrorCode, EventKind, EventNumber, Now, Place, Server, SessionId, UserId,
     deliver::{Refusal, Requester},
     requests::Step,
     timers::Timer,
@@ -48,6 +48,12 @@ impl Server {
     #[must_use]
     pub fn call_figures(&self) -> &CallFigures {
         &self.calls.figures
+    }
+
+    /// Whether a user takes part in a call that was answered and is not over, on any node.
+    #[must_use]
+    pub fn is_in_call(&self, user: &UserId) -> bool {
+        self.calls.is_active_of(user)
     }
 
     /// A frame about a call, of a session of this node.

@@ -10,6 +10,7 @@ use super::{
         EventNumber, Now, Party, Place, Role, RoomId, Server, SessionId, To, UserId,
         counters::Rule,
         deliver::{Refusal, Requester},
+        is_traceparent,
         object::Object,
         requests::Step,
         sockets,
@@ -60,6 +61,7 @@ impl Server {
         let callee = self.callee(asker, &offer.to)?;
         self.check(now, asker, &call, &callee)?;
         let grant = offer.grant.map(|grant| Box::from(&*grant));
+        let traceparent = offer.traceparent.filter(|text| is_traceparent(text)).map(Box::from);
         let is_allowed = self.may_call(asker.place.session, &callee, grant.is_some())?;
         let asked = Asked {
             call,
@@ -77,7 +79,7 @@ impl Server {
             Callee::Room(room) => CallTo::Room(room.clone()),
         };
         let (from, media) = (asker.place.clone(), asked.media.clone());
-        let ask = Ask::Call { from, to, call: asked.call.clone(), media, grant };
+        let ask = Ask::Call { from, to, call: asked.call.clone(), media, grant, traceparent };
         Ok(Step::Ask(Box::new(ask), sockets::Asked::Call(asker.requester.clone(), asked)))
     }
 

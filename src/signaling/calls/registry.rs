@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    super::{CallId, Instant, NodeName, UserId, random::Random},
+    super::{CallId, CallState, Instant, NodeName, UserId, random::Random},
     call::{Call, Crossing},
     figures::CallFigures,
     tally::Tally,
@@ -150,6 +150,15 @@ impl Calls {
     /// How many calls a user is in, or is called by.
     pub(super) fn live_of(&self, user: &UserId) -> usize {
         self.by_user.get(user).map_or(0, Vec::len)
+    }
+
+    /// Whether a user takes part in a call that goes on.
+    pub(super) fn is_active_of(&self, user: &UserId) -> bool {
+        let is_party = |call: &Call| {
+            let answerer = call.record.answerer.as_ref().map(|party| &party.user);
+            call.record.caller.user == *user || answerer == Some(user)
+        };
+        self.count_of(user, |call| call.record.state == CallState::Active && is_party(call)) > 0
     }
 
     fn count_of(&self, user: &UserId, is_counted: impl Fn(&Call) -> bool) -> usize {

@@ -268,6 +268,7 @@ impl<'a> Raw<'a> {
             media: media.into_iter().map(|kind| kind.0.into()).collect(),
             ttl: self.ttl,
             grant: self.grant.take().map(|grant| grant.0),
+            traceparent: self.traceparent.take().map(|text| text.0),
             data: self.data()?,
         })
     }

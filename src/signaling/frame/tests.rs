@@ -16,6 +16,22 @@ fn a_message_is_borrowed_from_its_text() {
 }
 
 #[test]
+fn a_trace_is_hexadecimal_digits_in_four_parts() {
+    assert!(is_traceparent("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+    for wrong in [
+        "",
+        "00",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
+        "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+        "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+        "00-0af7651916cd43dd8448eb211c80319\n-b7ad6b7169203331-01",
+    ] {
+        assert!(!is_traceparent(wrong), "{wrong:?}");
+    }
+}
+
+#[test]
 fn an_ack_may_stand_alone_or_ride_along() {
     assert_eq!(read(r#"{"type":"ack","seq":12}"#).unwrap().ack, Some(12));
     assert_eq!(read(r#"{"type":"ack","ack":3}"#).unwrap().ack, Some(3));

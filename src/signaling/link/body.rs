@@ -48,7 +48,7 @@ pub(super) fn write_body(writer: &mut Writer, body: &Body<'_>) -> bool {
             writer.byte(7).text(room.as_str()).option(call.as_ref(), write_call).text(sfu.get());
         }
         // Offered again: what is known of the call from its first offer is left out.
-        Body::CallOffer { call, to, ttl, data, media: _, grant: _ } => {
+        Body::CallOffer { call, to, ttl, data, media: _, grant: _, traceparent: _ } => {
             write_to(writer.byte(8).text(call.as_str()), to);
             writer.option(*ttl, |writer, ttl| {
                 writer.number(ttl);
@@ -105,6 +105,7 @@ pub(super) fn read_body<'a>(reader: &mut Reader<'a>) -> Option<Body<'a>> {
             media: Vec::new(),
             ttl: reader.option(Reader::number)?,
             grant: None,
+            traceparent: None,
             data: read_json(reader)?,
         },
         9.. => return None,
