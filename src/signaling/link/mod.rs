@@ -10,6 +10,8 @@ mod channel;
 pub(super) mod codec;
 mod message;
 mod pack;
+#[cfg(test)]
+mod properties;
 mod routes;
 mod take;
 mod telling;
