@@ -54,7 +54,7 @@ use outbox::{OutboxBounds, PARTITIONS, STEPS_MAX, put_step};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
 pub use redis::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
-    ACL_RULE_COTURN_6_2,
+    ACL_RULE_COTURN_6_2, InspectError, RedisInspection, inspect_redis,
 };
 pub use request::{Answer, Ask, Handler, Request, RequestError};
 pub use revocation::Revoked;

@@ -64,6 +64,22 @@ pub(super) struct Link {
     pub(super) master: Option<(String, u16)>,
 }
 
+impl ConnectError {
+    /// Whether the user may not do what a connection needs.
+    fn is_denial(&self) -> bool {
+        matches!(self, Self::Failed(_, text) if text.contains("NOPERM") || text.contains("NoPerm"))
+    }
+}
+
+/// A connection for commands alone.
+pub(super) struct Reached {
+    pub(super) commands: Commands,
+    /// For people.
+    pub(super) server: String,
+    pub(super) version: String,
+    master: Option<(String, u16)>,
+}
+
 /// How to connect.
 pub(super) struct Connector {
     url: RedisUrl,
@@ -101,23 +117,77 @@ impl Connector {
         })
     }
 
-    /// Connects twice, checks the server and subscribes.
-    pub(super) async fn connect(&self) -> Result<Link, ConnectError> {
+    /// Connects for commands alone and checks the server.
+    pub(super) async fn reach(&self) -> Result<Reached, ConnectError> {
         if self.url.layout == RedisLayout::Cluster {
-            return self.connect_cluster().await;
+            let (server, commands, checked) = self.reach_cluster().await?;
+            return Ok(Reached { commands, server, version: checked.shown, master: None });
         }
+        let (master, host, server) = self.place().await?;
+        let (_, commands, checked) = self.reach_one(&host, &server).await?;
+        Ok(Reached { commands, server, version: checked.shown, master })
+    }
+
+    /// What a connection that was reached may not do of what messages need.
+    pub(super) async fn subscribing_denied(&self, reached: &Reached) -> Option<String> {
+        if self.url.layout == RedisLayout::Cluster {
+            return self
+                .connect_cluster()
+                .await
+                .err()
+                .filter(ConnectError::is_denial)
+                .map(|error| error.to_string());
+        }
+        let host = reached.master.clone().or_else(|| self.url.hosts.first().cloned())?;
+        let client = self.client(&host, self.settings()).ok()?;
+        let (sender, _pushes) = mpsc::channel(1);
+        let counters = Arc::clone(&self.counters);
+        let config = self.plain_config().set_push_sender(move |push| take_push(&sender, &counters, push));
+        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let mut subscriber = self.within(&reached.server, connecting).await.ok()?;
+        let channel = &self.channel;
+        let subscribed = timeout(self.command_timeout, subscriber.subscribe(channel)).await.ok()?;
+        let denied = |error: &RedisError| error.code() == Some("NOPERM");
+        if subscribed.as_ref().is_err_and(denied) {
+            return Some("subscribe".to_owned());
+        }
+        let ended = timeout(self.command_timeout, subscriber.unsubscribe(channel)).await.ok()?;
+        ended.as_ref().is_err_and(denied).then(|| "unsubscribe".to_owned())
+    }
+
+    /// The master that sentinels name, if there are any, where the server is, and what it is called for people.
+    async fn place(&self) -> Result<(Option<(String, u16)>, (String, u16), String), ConnectError> {
         let master = match &self.url.layout {
             RedisLayout::Sentinel { master } => Some(self.find_master(master).await?),
             RedisLayout::Single | RedisLayout::Cluster => None,
         };
         let host = master.clone().or_else(|| self.url.hosts.first().cloned()).unwrap_or_default();
         let server = format!("Redis at {}:{}", host.0, host.1);
-        let client = self.client(&host, self.settings()).map_err(|error| failed(&server, &error))?;
+        Ok((master, host, server))
+    }
+
+    async fn reach_one(
+        &self,
+        host: &(String, u16),
+        server: &str,
+    ) -> Result<(Client, Commands, Server), ConnectError> {
+        let client = self.client(host, self.settings()).map_err(|error| failed(server, &error))?;
         let plain = self.plain_config();
         let connection =
-            self.within(&server, client.get_multiplexed_async_connection_with_config(&plain)).await?;
+            self.within(server, client.get_multiplexed_async_connection_with_config(&plain)).await?;
         let commands = self.commands(Connection::One(connection), false);
-        let run_id = self.check(&commands, &server).await?.run_id;
+        let checked = self.check(&commands, server).await?;
+        Ok((client, commands, checked))
+    }
+
+    /// Connects twice, checks the server and subscribes.
+    pub(super) async fn connect(&self) -> Result<Link, ConnectError> {
+        if self.url.layout == RedisLayout::Cluster {
+            return self.connect_cluster().await;
+        }
+        let (master, host, server) = self.place().await?;
+        let (client, commands, checked) = self.reach_one(&host, &server).await?;
+        let run_id = checked.run_id;
         let (sender, pushes) = mpsc::channel(PUSHES_MAX);
         let counters = Arc::clone(&self.counters);
         let config = self.plain_config().set_push_sender(move |push| take_push(&sender, &counters, push));
@@ -132,14 +202,20 @@ impl Connector {
         Ok(Link { commands, pushes, _subscriber: subscriber, run_id, server, master })
     }
 
-    async fn connect_cluster(&self) -> Result<Link, ConnectError> {
+    async fn reach_cluster(&self) -> Result<(String, Commands, Server), ConnectError> {
         let hosts: Vec<String> = self.url.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let server = format!("the Redis Cluster at {}", hosts.join(", "));
         let client = self.cluster_builder().build().map_err(|error| failed(&server, &error))?;
         let connection = self.within(&server, client.get_async_connection()).await?;
         let commands = self.commands(Connection::Cluster(connection), false);
-        let is_sharded = self.check(&commands, &server).await?.version >= VERSION_SHARDED;
-        let commands = self.commands(commands.into_connection(), is_sharded);
+        let checked = self.check(&commands, &server).await?;
+        let commands = self.commands(commands.into_connection(), checked.is_sharded());
+        Ok((server, commands, checked))
+    }
+
+    async fn connect_cluster(&self) -> Result<Link, ConnectError> {
+        let (server, commands, checked) = self.reach_cluster().await?;
+        let is_sharded = checked.is_sharded();
         let (sender, pushes) = mpsc::channel(PUSHES_MAX);
         let counters = Arc::clone(&self.counters);
         let builder = self.cluster_builder().push_sender(move |push| take_push(&sender, &counters, push));
@@ -219,7 +295,8 @@ impl Connector {
         if !is_cluster && field("role").map(str::trim) == Some("slave") {
             return Err(ConnectError::Replica(server.to_owned()));
         }
-        Ok(Server { version, run_id: field("run_id").unwrap_or_default().trim().to_owned() })
+        let shown = shown.to_owned();
+        Ok(Server { version, shown, run_id: field("run_id").unwrap_or_default().trim().to_owned() })
     }
 
     fn commands(&self, connection: Connection, is_sharded: bool) -> Commands {
@@ -309,7 +386,15 @@ impl Connector {
 
 struct Server {
     version: (u32, u32),
+    /// As the server writes it.
+    shown: String,
     run_id: String,
+}
+
+impl Server {
+    fn is_sharded(&self) -> bool {
+        self.version >= VERSION_SHARDED
+    }
 }
 
 fn base_settings() -> RedisConnectionInfo {

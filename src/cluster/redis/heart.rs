@@ -28,7 +28,7 @@ const PROOF_MAX: Duration = Duration::from_secs(5);
 /// Unanswered heartbeats after which the connection is made anew.
 const MISSES_MAX: u32 = 2;
 /// More entries are not read.
-const ENTRIES_MAX: usize = 1024;
+pub(super) const ENTRIES_MAX: usize = 1024;
 
 /// Beats for as long as the connection lasts. Answers why it no longer does.
 pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
@@ -176,7 +176,7 @@ async fn read_registry(shared: &Shared, commands: &Commands) -> Result<(), Redis
     Ok(())
 }
 
-fn entry_place(id: &str) -> Vec<u8> {
+pub(super) fn entry_place(id: &str) -> Vec<u8> {
     place(&[b"node", id.as_bytes()])
 }
 

@@ -48,6 +48,7 @@ mod counters;
 mod frame;
 mod health;
 mod heart;
+mod inspect;
 mod keys;
 mod leases;
 mod looks;
@@ -80,6 +81,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
+pub use inspect::{InspectError, RedisInspection, inspect_redis};
 pub use keys::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
     ACL_RULE_COTURN_6_2,

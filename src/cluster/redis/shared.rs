@@ -134,8 +134,8 @@ impl Shared {
 
     /// Opens what some run of a node sealed so.
     pub(super) fn open_of_run(&self, node: &str, place: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (incarnation, sealed) = sealed.split_first_chunk::<8>()?;
-        let sealer = self.registry.sealer(&self.keys, node, u64::from_be_bytes(*incarnation));
+        let (incarnation, sealed) = run_of(sealed)?;
+        let sealer = self.registry.sealer(&self.keys, node, incarnation);
         sealer.open(place, sealed).ok()
     }
 
@@ -253,4 +253,10 @@ pub(super) fn jitter(duration: Duration) -> Duration {
     // Without random bytes all wait the full time.
     let part = if getrandom::fill(&mut byte).is_ok() { f64::from(byte[0]) / 255.0 } else { 1.0 };
     duration.mul_f64(0.5 + 0.5 * part)
+}
+
+/// The run of a node that sealed something, and what it sealed.
+pub(super) fn run_of(sealed: &[u8]) -> Option<(u64, &[u8])> {
+    let (incarnation, sealed) = sealed.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*incarnation), sealed))
 }
