@@ -136,7 +136,7 @@ pub(super) fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
 }
 
 /// 0 for addresses of the internet, more for those that fewer can reach.
-pub(super) fn remoteness(ip: IpAddr) -> u8 {
+pub(crate) fn remoteness(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) if ip.is_loopback() => 3,
         IpAddr::V4(ip) if ip.is_link_local() => 2,

@@ -27,6 +27,7 @@ pub(super) fn command() -> Command {
         .subcommand(super::sessions::command())
         .subcommand(super::explain::command())
         .subcommand(reload())
+        .subcommand(super::doctor::doctor())
         .subcommand(drain())
         .subcommand(healthcheck())
         .subcommand(super::completions::completions())

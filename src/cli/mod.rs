@@ -9,6 +9,7 @@ mod completions;
 mod control;
 mod control_client;
 mod credentials;
+mod doctor;
 mod drain;
 mod exit;
 mod explain;
@@ -55,6 +56,7 @@ pub fn run() -> ExitCode {
         Some(("check", matches)) => check::run(&sources(matches), matches.get_flag("show")),
         Some(("credentials", matches)) => credentials::run(matches),
         Some(("api-keys", matches)) => api_keys::run(matches),
+        Some(("doctor", matches)) => doctor::run(matches),
         Some(("drain", matches)) => drain::run(matches),
         Some(("sessions", matches)) => sessions::run(matches),
         Some(("explain", matches)) => explain::run(matches),

@@ -1,6 +1,10 @@
 //! The reference, generated from the tables of the code.
 
-use super::{exit::EXIT_CODES, meanings};
+use super::{
+    doctor::{Check, Level},
+    exit::EXIT_CODES,
+    meanings,
+};
 use crate::{
     api::{DecisionResult, PROBLEMS},
     config::reference_table,
@@ -34,6 +38,7 @@ pub fn reference() -> String {
     log_lines(&mut text);
     problems(&mut text);
     signaling(&mut text);
+    doctor(&mut text);
     exits(&mut text);
     text
 }
@@ -125,6 +130,18 @@ fn signaling(text: &mut String) {
     text.push_str(&format!("\n`iceway_signal_decisions_total`, `result`: {}\n", results.join(", ")));
     let rules: Vec<String> = Rule::ALL.iter().map(|it| format!("`{}`", it.as_str())).collect();
     text.push_str(&format!("\n`iceway_signal_trips_total`, `limit`: {}\n", rules.join(", ")));
+}
+
+fn doctor(text: &mut String) {
+    text.push_str("\n## Doctor\n\n`iceway doctor --json` has a member `checks` with `id`, `subject`, `level`, `fact` and `mend`.\n\n");
+    text.push_str("| level | meaning |\n|---|---|\n");
+    for (level, meaning) in Level::ALL {
+        text.push_str(&format!("| `{}` | {meaning} |\n", level.as_str()));
+    }
+    text.push_str("\n| check | as it should be |\n|---|---|\n");
+    for check in Check::ALL {
+        text.push_str(&format!("| `{}` | {} |\n", check.id(), check.meaning()));
+    }
 }
 
 fn exits(text: &mut String) {

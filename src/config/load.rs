@@ -87,6 +87,13 @@ impl Loaded {
         self.origins.get(path).cloned().unwrap_or_default()
     }
 
+    /// A configuration from nowhere.
+    #[cfg(test)]
+    pub(crate) fn of(config: Config) -> Self {
+        let contents = contents(&config);
+        Self { config, warnings: Vec::new(), file: None, origins: HashMap::new(), contents }
+    }
+
     /// Whether anybody can hold a credential: there is a secret or a user.
     #[must_use]
     pub fn has_credentials(&self) -> bool {

@@ -29,6 +29,7 @@ pub use handle::{ListFilter, ListPage, NodeHandle, RelayPorts, ShardSnapshot, Sn
 pub use node::{Listeners, Listening, Node, StartError};
 pub use start::{Ended, LookUp, Start};
 pub use stream::{AcceptFailure, StreamClose, StreamCounters, StreamRefusal, StreamState};
+pub(crate) use sys::interface_addresses;
 pub(crate) use sys::monotonic_microseconds;
 pub use tls::{CertificateStatus, TlsError, check_certificate};
-pub(crate) use tls::{TlsStore, alternative_names};
+pub(crate) use tls::{TlsStore, alternative_names, validity};

@@ -12,6 +12,7 @@ pub use error::TlsError;
 pub(crate) use names::alternative_names;
 pub use store::CertificateStatus;
 pub(crate) use store::TlsStore;
+pub(crate) use validity::validity;
 pub(crate) use watch::watch;
 
 /// Reads the configured certificate and private key as a node would: its dates, or `None` if there is none configured.

@@ -1,0 +1,242 @@
+//! What is looked at, from where, and with what.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use clap::ArgMatches;
+use futures_util::future::{BoxFuture, FutureExt as _, join_all};
+use tokio::time::{Instant, timeout_at};
+use zeroize::Zeroizing;
+
+use super::{
+    clock,
+    command::{KEY_VARIABLE, PASSWORD_VARIABLE, USERNAME_VARIABLE, VARIABLES},
+    finding::{Check, Finding, shown},
+    http::Http,
+    inside::Inside,
+    reach::{self, Client},
+    relay::Credential,
+    server, signaling,
+    target::Target,
+    tls::Authorities,
+};
+use crate::{
+    cli::{exit::Failure, sources},
+    config::{ConfigError, Sources},
+};
+
+/// No file with one secret in it is larger.
+const FILE_BYTES_MAX: usize = 4096;
+
+/// What is looked at.
+pub(super) struct Plan {
+    /// The node of this machine, if it is looked at.
+    inside: Option<Result<Box<Inside>, ConfigError>>,
+    /// URIs that were named.
+    targets: Vec<Target>,
+    /// The API that was named.
+    server: Option<String>,
+    key: Option<Zeroizing<String>>,
+    given: Option<Credential>,
+    stun: Vec<String>,
+    peers: Vec<String>,
+    origin: Option<String>,
+    authorities: anyhow::Result<Authorities>,
+}
+
+impl Plan {
+    /// # Errors
+    /// A flag cannot be understood, or a file cannot be read.
+    pub(super) fn of(matches: &ArgMatches) -> Result<Self, Failure> {
+        let texts =
+            |name: &str| matches.get_many::<String>(name).into_iter().flatten().cloned().collect::<Vec<_>>();
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let file = |name: &str| matches.get_one::<PathBuf>(name).map(PathBuf::as_path);
+        let targets = texts("target").iter().map(|uri| Target::parse(uri)).collect::<Result<Vec<_>, _>>();
+        let targets = targets.map_err(|why| anyhow!("--target {why}"))?;
+        let (server, sources) = (text("server"), own_sources(matches));
+        let is_outside = !targets.is_empty() || server.is_some();
+        let is_inside = !is_outside || sources.file.is_some() || !sources.flags.is_empty();
+        let authorities = Authorities::read(file("ca-file"));
+        if file("ca-file").is_some()
+            && let Err(error) = &authorities
+        {
+            return Err(anyhow!("{error:#}").into());
+        }
+        Ok(Self {
+            inside: is_inside.then(|| Inside::of(&sources)),
+            targets,
+            server,
+            key: secret(file("key-file"), "--key-file", KEY_VARIABLE)?,
+            given: given(text("username"), file("password-file"))?,
+            stun: texts("stun"),
+            peers: texts("peer"),
+            origin: text("origin"),
+            authorities,
+        })
+    }
+
+    /// The first line of the report.
+    pub(super) fn about(&self) -> String {
+        let mut parts = Vec::new();
+        match &self.inside {
+            Some(Ok(inside)) => parts.push(inside.about()),
+            Some(Err(_)) => parts.push("node of this machine".to_owned()),
+            None => {}
+        }
+        parts.extend(self.server.clone());
+        if self.server.is_none() && !self.targets.is_empty() {
+            let hosts: std::collections::BTreeSet<&str> =
+                self.targets.iter().map(|target| target.host.as_str()).collect();
+            parts.extend(hosts.into_iter().map(str::to_owned));
+        }
+        format!("iceway doctor · {}", parts.join(" · "))
+    }
+
+    /// Looks at everything at once, for no longer than `limit`.
+    pub(super) async fn carry_out(&self, limit: Duration) -> Vec<Finding> {
+        let over = Instant::now() + limit;
+        let mut work: Vec<(&str, BoxFuture<'_, Vec<Finding>>)> = Vec::new();
+        match &self.inside {
+            Some(Ok(inside)) => work.extend(inside.work(self)),
+            Some(Err(error)) => work.push(("the configuration", async { unusable(error) }.boxed())),
+            None => {}
+        }
+        if !self.targets.is_empty() || self.server.is_some() {
+            work.push(("the server from outside", self.outside().boxed()));
+        }
+        work.push(("other clocks", clock::peers(&self.peers, self.authorities()).boxed()));
+        let looking = work.into_iter().map(|(what, work)| async move {
+            timeout_at(over, work).await.unwrap_or_else(|_| {
+                let fact = format!("{what}: not done within {}", shown(limit));
+                vec![
+                    Check::Time
+                        .failure(fact)
+                        .mend("something there does not answer; give it more time with --timeout"),
+                ]
+            })
+        });
+        join_all(looking).await.concat()
+    }
+
+    pub(super) fn authorities(&self) -> Option<&Authorities> {
+        self.authorities.as_ref().ok()
+    }
+
+    pub(super) fn stun(&self) -> &[String] {
+        &self.stun
+    }
+
+    pub(super) const fn origin(&self) -> Option<&String> {
+        self.origin.as_ref()
+    }
+
+    /// The API of the server that is looked at from inside: with a key if one was given.
+    pub(super) fn http(&self, url: &str) -> anyhow::Result<Http> {
+        Http::url(url, self.key.as_ref(), self.authorities())
+    }
+
+    /// A credential that was given.
+    pub(super) fn given(&self) -> Option<[Credential; 2]> {
+        self.given.as_ref().map(|it| [it.clone(), it.clone()])
+    }
+
+    async fn outside(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut targets = self.targets.clone();
+        let mut credentials = self.given();
+        if let Some(url) = &self.server {
+            match self.http(url) {
+                Ok(http) => {
+                    findings.extend(self.api(&http, &mut targets, &mut credentials).await);
+                }
+                Err(error) => {
+                    findings.push(Check::Running.failure(error.to_string()).mend("correct --server"))
+                }
+            }
+        }
+        if credentials.is_none() && self.server.as_ref().is_none_or(|_| self.key.is_none()) {
+            let fact = "none is given, so nothing is relayed";
+            let mend = "--server URL --key-file FILE, or --username NAME --password-file FILE";
+            findings.push(Check::Credential.skipped(fact).mend(mend));
+        }
+        let client = Client { credentials, authorities: self.authorities().cloned(), is_inside: false };
+        findings.extend(reach::reach(&targets, &client).await);
+        findings
+    }
+
+    async fn api(
+        &self,
+        http: &Http,
+        targets: &mut Vec<Target>,
+        credentials: &mut Option<[Credential; 2]>,
+    ) -> Vec<Finding> {
+        let (running, reply) = server::running(http, false).await;
+        let mut findings = vec![running];
+        let Some(reply) = reply else { return findings };
+        findings.extend(clock::against(&reply).map(|finding| finding.of(http.shown())));
+        findings.push(signaling::websocket(http, None).await);
+        if let Some(origin) = &self.origin {
+            findings.push(signaling::websocket(http, Some(origin)).await);
+        }
+        if !http.has_access() {
+            return findings;
+        }
+        match server::issue(http).await {
+            Ok(issued) => {
+                findings.push(
+                    Check::Credential.ok(format!("the API gives them, for {} URIs", issued.uris.len())),
+                );
+                credentials.get_or_insert(issued.credentials);
+                if targets.is_empty() {
+                    targets.extend(issued.uris.iter().filter_map(|uri| Target::parse(uri).ok()));
+                }
+            }
+            Err(finding) => findings.push(finding),
+        }
+        findings
+    }
+}
+
+fn unusable(error: &ConfigError) -> Vec<Finding> {
+    let mend = "running servers go on with what they read before; `iceway check` says it again";
+    error
+        .problems
+        .iter()
+        .map(|problem| Check::Configuration.failure(problem.to_string()).mend(mend))
+        .collect()
+}
+
+/// The sources of the configuration, without the variables that are for the doctor.
+fn own_sources(matches: &ArgMatches) -> Sources {
+    let mut sources = sources(matches);
+    sources.environment.retain(|(name, _)| !name.to_string_lossy().starts_with(VARIABLES));
+    sources
+}
+
+/// The first line of a file, or a variable.
+fn secret(file: Option<&Path>, flag: &str, variable: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
+    let Some(path) = file else {
+        return Ok(env::var(variable).ok().filter(|value| !value.is_empty()).map(Zeroizing::new));
+    };
+    let text = fs::read_to_string(path).map(Zeroizing::new);
+    let text = text.with_context(|| format!("{flag} {} cannot be read", path.display()))?;
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() || text.len() > FILE_BYTES_MAX {
+        return Err(anyhow!("{flag} {} has no secret in its first line", path.display()));
+    }
+    Ok(Some(Zeroizing::new(line.to_owned())))
+}
+
+fn given(username: Option<String>, file: Option<&Path>) -> anyhow::Result<Option<Credential>> {
+    let username = username.or_else(|| env::var(USERNAME_VARIABLE).ok().filter(|value| !value.is_empty()));
+    let Some(username) = username else { return Ok(None) };
+    let password = secret(file, "--password-file", PASSWORD_VARIABLE)?;
+    let password =
+        password.ok_or_else(|| anyhow!("--username needs --password-file FILE, or {PASSWORD_VARIABLE}"))?;
+    Ok(Some(Credential { username, password }))
+}
