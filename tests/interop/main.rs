@@ -13,6 +13,7 @@ mod calls_networks;
 mod calls_support;
 mod cluster;
 mod dialects;
+mod doctor;
 mod examples;
 mod explain;
 mod fail2ban;

@@ -268,11 +268,13 @@ fn not_listening(way: &Way, is_inside: bool) -> String {
 fn refused(check: Check, code: u16, reason: &str) -> Finding {
     let (fact, mend) = match code {
         300 => ("sends clients to another server (300)", "it drains; nothing to do once it has restarted"),
-        401 => (
-            "does not take this credential (401)",
-            "was it made with another secret, or for another user? `iceway credentials verify` says why; a changed \
-             secret is taken on reload (SIGHUP)",
-        ),
+        401 => {
+            // Told once, not for each way.
+            return Check::Credential.failure("the server does not take it (401)").mend(
+                "it was made with another secret, or has expired: `iceway credentials verify` says why; a changed secret \
+                 is taken on reload (SIGHUP)",
+            );
+        }
         403 => ("forbids it (403)", "see peers.deny"),
         437 => ("mixes us up with another client (437)", "try again"),
         438 => (

@@ -38,6 +38,18 @@ impl Authority {
         std::fs::write(self.certificate_path(), certificate.pem()).unwrap();
     }
 
+    /// The same for another name alone, and for a time that may be over.
+    pub(crate) fn issue_for(&self, name: &str, is_expired: bool) {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if is_expired {
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.key_path(), key.serialize_pem()).unwrap();
+        std::fs::write(self.certificate_path(), certificate.pem()).unwrap();
+    }
+
     pub(crate) fn certificate_path(&self) -> PathBuf {
         self.directory.join("certificate.pem")
     }
