@@ -48,6 +48,9 @@ traffic policy keeps client addresses, without which STUN would tell clients the
 **Several nodes, each by its own name**: `host: $(NODE_NAME).turn.example.org` with a wildcard certificate, or no `host`, where
 clients are told addresses (`turns:` needs names). Credentials then name the less loaded of two nodes, never one that drains.
 
+Pods on the network of their node need a namespace with `pod-security.kubernetes.io/enforce: privileged`, where that is enforced;
+otherwise `restricted` is enough.
+
 ## Secrets
 
 They are mounted as files or come from the environment of the container, never from a ConfigMap or an argument. What is not named
@@ -57,8 +60,8 @@ release is removed. Tools that only render (`helm template`, Argo CD) cannot rea
 ## Stopping
 
 A pod that is to stop drains: new allocations go elsewhere, calls that are up go on for `drain.timeoutSeconds`, and only then
-the pod is killed (`terminationGracePeriodSeconds` follows). Changes of the configuration make new pods; certificates and
-mounted Secrets are read again in place.
+the pod is killed (`terminationGracePeriodSeconds` follows). Changes of the configuration make new pods. A certificate is read
+again when it changes; other Secrets are after `kubectl exec … -- iceway reload`, on each pod.
 
 ## Scaling by allocations
 

@@ -24,6 +24,8 @@ import monitoring
 import rendering
 
 REFERENCE = rendering.ROOT / "config" / "REFERENCE.md"
+# Another address than the one that what connects to it has, as in a cluster.
+POD = "127.0.0.2"
 # Long enough for every rule, and the base64 that a cluster key has to be.
 SECRET = "c2VjcmV0IG9mIHRoaXMgdGVzdCBhbmQgb2Ygbm8gb25lIGVsc2UhISE="
 
@@ -44,9 +46,21 @@ def valid(_program):
         # No icon is no fault.
         said = [one for one in report["messages"] if one["severity"] > 1]
         faults += [f"{name}: lint: {one['error']}" for one in said]
-    for one in rendering.render_all(rendering.load()):
+    chart = rendering.load()
+    for one in rendering.render_all(chart):
         faults += manifests.check(one, secret_keys)
-    return faults
+    return faults + undescribed(chart.values, chart.schema, "")
+
+
+def undescribed(values, schema, path):
+    """Values that the schema does not know, and the other way round."""
+    known = schema.get("properties", {}) if schema.get("additionalProperties") is False else None
+    if known is None or not isinstance(values, dict):
+        return []
+    # `config` has a section for each of the program, `global` belongs to charts around this one.
+    different = set(values) ^ (set(known) - {"global"}) if path != ".config" else set()
+    faults = [f"values and schema differ: {path}.{name}" for name in sorted(different)]
+    return faults + [fault for name in set(values) & set(known) for fault in undescribed(values[name], known[name], f"{path}.{name}")]
 
 
 def refused(_program):
@@ -92,7 +106,7 @@ def check(program, rendered):
 
 def mounted(rendered, root):
     """Makes the files of the container below `root`, and answers with its environment."""
-    environment = rendered.environment(POD_IP="127.0.0.1" if not is_v6(rendered) else "::1", HOST_IP="203.0.113.9")
+    environment = rendered.environment(POD_IP="::1" if is_v6(rendered) else POD, HOST_IP="203.0.113.9")
     for mount in rendered.container["volumeMounts"]:
         (volume,) = [one for one in rendered.pod["volumes"] if one["name"] == mount["name"]]
         place = root / mount["mountPath"].lstrip("/")
@@ -161,7 +175,7 @@ def served(program):
         try:
             paths = [rendered.container[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")]
             faults = [fault for path in [*paths, "/metrics"] for fault in answered(server, ports["http"], path)]
-            faults = faults or unknown_values(f"http://127.0.0.1:{ports['http']}/metrics")
+            faults = faults or unknown_values(f"http://{POD}:{ports['http']}/metrics")
             faults = faults or works(program, rendered, environment, ports["http"])
         finally:
             server.kill()
@@ -177,22 +191,34 @@ def works(program, rendered, environment, port):
     (secret,) = [one["data"] for one in rendered.of("Secret") if "hashes" in one["data"]]
     key = base64.b64decode(secret["key"]).decode()
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/turn/credentials", b'{"user": "test"}', headers)
+    request = urllib.request.Request(f"http://{POD}:{port}/v1/turn/credentials", b'{"user": "test"}', headers)
     faults = []
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:
             json.load(answer)
     except urllib.error.HTTPError as error:
         faults.append(f"the generated key is answered {error.code}: {error.read().decode()}")
-    commands = re.findall(r"-- iceway (.*?)[)\n]", rendered.notes) + ["healthcheck", "drain"]
-    if len(commands) < 4:
+    commands = [shlex.split(command) for command in re.findall(r"-- iceway (.*?)[)\n]", rendered.notes)]
+    if len(commands) < 2:
         faults.append(f"the notes name only {commands}")
+    commands += [["healthcheck"], doctor(rendered, port), rendered.container["lifecycle"]["preStop"]["exec"]["command"][1:]]
     for command in commands:
-        command = [program, *shlex.split(command)]
-        answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+        # The doctor of `helm test` has no configuration, and looks from outside.
+        known = {"ICEWAY_DOCTOR_KEY": key} if command[0] == "doctor" else environment
+        answer = subprocess.run([program, *command], env=known, capture_output=True, text=True, timeout=60)
         if answer.returncode != 0:
-            faults.append(f"{command[1:]}: {answer.stdout}{answer.stderr}")
+            faults.append(f"{command}: {answer.stdout}{answer.stderr}")
     return faults
+
+
+def doctor(rendered, port):
+    """What the pod of `helm test` runs, with the server of this test in place of a Service."""
+    (pod,) = rendered.of("Pod")
+    (container,) = pod["spec"]["containers"]
+    service = f"http://turn-iceway-api.media:{port}"
+    if container["command"] != ["iceway"] or f"--server={service}" not in container["args"]:
+        raise ValueError(f"helm test runs {container['command']} {container['args']}")
+    return [argument.replace(service, f"http://{POD}:{port}") for argument in container["args"]]
 
 
 def kept(_program):
@@ -233,7 +259,7 @@ def answered(server, port, path):
     deadline = time.monotonic() + 20
     while True:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{POD}:{port}{path}", timeout=5) as answer:
                 return [] if answer.status == 200 else [f"{path}: {answer.status}"]
         except urllib.error.HTTPError as error:
             return [f"{path}: {error.code}"]
@@ -248,8 +274,8 @@ def free_port():
     for port in range(20000 + os.getpid() % 900, 32000):
         with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             try:
-                stream.bind(("127.0.0.1", port))
-                datagrams.bind(("127.0.0.1", port))
+                stream.bind((POD, port))
+                datagrams.bind((POD, port))
             except OSError:
                 continue
             if port not in TAKEN:

@@ -181,6 +181,10 @@ def selectors(rendered):
 def times(rendered):
     """A pod is killed only after its calls had their time."""
     drain = int(re.search(r'drain_timeout = "(\d+)s"', rendered.config).group(1))
+    before = rendered.container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["0s"])
+    drain += int(before[-1].removeprefix("--timeout=").removesuffix("s"))
+    if drain < rendered.merged["drain"]["timeoutSeconds"]:
+        return [f"drains for {drain} s only"]
     grace = rendered.pod["terminationGracePeriodSeconds"]
     faults = [] if grace >= drain + 10 else [f"killed after {grace} s, though draining takes {drain} s"]
     deadline = rendered.workload["spec"].get("progressDeadlineSeconds", grace + 1)
@@ -208,7 +212,8 @@ def no_secrets(rendered, keys):
     faults = []
     hidden = [base64.b64decode(value).decode() for one in rendered.of("Secret") for value in one["data"].values()]
     container = rendered.container
-    hooks = str([container.get("lifecycle"), [one["spec"] for one in rendered.of("Pod")]])
+    tests = [one["spec"]["containers"] for one in rendered.of("Pod")]
+    hooks = str([container.get("lifecycle"), tests])
     places = {f"ConfigMap {one['metadata']['name']}": str(one["data"]) for one in rendered.of("ConfigMap")}
     places["the arguments"] = str([container["command"], container.get("args"), hooks])
     places["the environment"] = str([one["value"] for one in container["env"] if "value" in one])

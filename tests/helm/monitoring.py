@@ -156,7 +156,7 @@ def structure(board):
 
 def units(expression):
     """Units that fit what an expression answers."""
-    if " / " in expression and "_seconds_total" in expression and "process_cpu" not in expression:
+    if "histogram_quantile" in expression or " / " in expression and "_seconds_total" in expression and "process_cpu" not in expression:
         return {"s"}
     if "degraded_seconds_total" in expression or " / " in expression:
         return {"percentunit", "short"}
@@ -186,13 +186,15 @@ def answered(queries):
     known = known_metrics()
     for expression in queries.values():
         for name, matchers in selectors(expression):
-            labels = dict.fromkeys(known.get(name, set()), "x") | {"job": "iceway", "instance": "a"}
+            base = name.removesuffix("_bucket")
+            labels = dict.fromkeys(known.get(base, set()), "x") | {"job": "iceway", "instance": "a"}
             for label, operator, value in matchers:
                 if operator in ("=", "=~") and ".*" not in value:
                     labels[label] = value.split("|")[0]
-            text = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
-            falls = name in ("up", "iceway_draining")
-            series[f"{name}{{{text}}}"] = "0x20" if falls else "1+1x20"
+            for end in ("1", "+Inf") if name != base else ("",):
+                labels |= {"le": end} if end else {}
+                text = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
+                series[f"{name}{{{text}}}"] = "0x20" if name in ("up", "iceway_draining") else "1+1x20"
         # Of two states of a node only one can be: both are asked for.
         asked = f"count({expression}) >= bool 1"
         if "== 1" in expression and "or vector" not in expression:

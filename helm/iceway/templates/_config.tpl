@@ -19,7 +19,13 @@
 {{- $_ := set $set "auth.secret_file" "/etc/iceway/auth/secret" -}}
 {{- $_ := set $set "relay.port_min" .Values.ports.relay.min -}}
 {{- $_ := set $set "relay.port_max" .Values.ports.relay.max -}}
-{{- $_ := set $set "runtime.drain_timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) -}}
+{{- /* What preStop waited for need not be waited for again, only to hand over what is left. */ -}}
+{{- $after := ternary (sub (int .Values.drain.marginSeconds) 10) (int .Values.drain.timeoutSeconds) .Values.drain.preStop -}}
+{{- $_ := set $set "runtime.drain_timeout" (printf "%ds" (int $after)) -}}
+{{- if and (include "iceway.hasService" .) (not .Values.network.host) (not (hasKey (get $file "runtime" | default dict) "drain_redirect")) -}}
+{{- /* Behind one Service for all nobody is reached alone. */ -}}
+{{- $_ := set $set "runtime.drain_redirect" false -}}
+{{- end -}}
 {{- $_ := set $set "store.path" "/var/lib/iceway/iceway.redb" -}}
 {{- $_ := set $set "http.control_socket" "/run/iceway/control.sock" -}}
 {{- $_ := set $set "http.require_https" .Values.api.requireHttps -}}

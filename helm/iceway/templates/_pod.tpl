@@ -56,6 +56,11 @@ spec:
     {{- include "iceway.env" . | nindent 4 }}
   ports:
     {{- include "iceway.containerPorts" . | nindent 4 }}
+  {{- if .Values.drain.preStop }}
+  lifecycle:
+    # Ends when the last call has, or when the time is over.
+    preStop: {exec: {command: [iceway, drain, --wait, --timeout={{ int .Values.drain.timeoutSeconds }}s]}}
+  {{- end }}
   startupProbe:
     httpGet: {path: /healthz, port: http}
     {{- toYaml .Values.probes.startup | nindent 4 }}

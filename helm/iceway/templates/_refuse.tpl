@@ -17,6 +17,9 @@
 {{- if and $many (not (include "iceway.hasRedis" .)) (not .Values.redis.independentNodes) }}
 - "redis: several pods share secrets, revocations, limits and calls through Redis: name a Secret with its address in redis.existingSecret, or set redis.independentNodes if they shall know nothing of one another"
 {{- end }}
+{{- if and (eq .Values.api.requireHttps "always") (not .Values.tls.enabled) }}
+- "api.requireHttps: without a certificate (tls.enabled) nobody could use the API"
+{{- end }}
 {{- if and .Values.redis.independentNodes (include "iceway.hasRedis" .) }}
 - "redis.independentNodes: there is a Redis, so nodes are not independent: remove one of the two"
 {{- end }}
