@@ -34,10 +34,11 @@ impl Held {
     pub(crate) fn killed(self, time_max: Duration) {
         let deadline = Instant::now() + time_max;
         while Instant::now() < deadline {
-            match waitpid(self.0, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap() {
-                WaitStatus::Signaled(..) | WaitStatus::Exited(..) => return,
-                _ => std::thread::sleep(Duration::from_millis(50)),
+            let status = waitpid(self.0, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG)).unwrap();
+            if matches!(status, WaitStatus::Signaled(..) | WaitStatus::Exited(..)) {
+                return;
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
         panic!("the thread still lives");
     }

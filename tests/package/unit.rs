@@ -62,8 +62,10 @@ fn it_is_reloaded_refused_restarted_and_watched() {
     assert_eq!(machine.property("ActiveState"), "active");
 
     configure(&machine, "[log]\nlevel = 5\n");
-    machine.done("systemctl reload iceway");
-    machine.until("journalctl --no-pager --unit iceway", |answer| answer.text.contains("log.level = 5"));
+    assert_ne!(machine.run("systemctl reload iceway").code, Some(0));
+    machine.until("journalctl --no-pager --unit iceway", |answer| {
+        answer.text.contains("nothing was changed") && answer.text.contains("log.level = 5")
+    });
     assert_eq!(
         (machine.property("ActiveState"), machine.property("MainPID")),
         ("active".to_owned(), process)
@@ -140,6 +142,11 @@ fn a_low_port_takes_the_drop_in_and_a_certificate_a_file() {
     let effective = machine.done(&format!("grep CapEff /proc/{process}/status"));
     assert!(effective.ends_with("0000000000000400"), "no other capability: {effective}");
     machine.done("turnutils_stunclient -p 443 127.0.0.1");
+    let scored = machine.run(&format!(
+        "mkdir /tmp/both && cat /lib/systemd/system/iceway.service {drop_ins}/*.conf >/tmp/both/iceway.service
+        systemd-analyze security --offline=true --threshold=16 /tmp/both/iceway.service"
+    ));
+    assert_eq!(scored.code, Some(0), "{}", scored.text);
 
     // Files called like their keys, readable for root alone.
     machine.done(
