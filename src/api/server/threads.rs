@@ -52,6 +52,6 @@ mod tests {
         assert_eq!(threads.silent().await, ["stuck", "ended"]);
         drop(stop);
         assert!(thread.join().unwrap());
-        drop(stuck);
+        stuck.shutdown_background();
     }
 }
