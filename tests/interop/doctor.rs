@@ -58,6 +58,7 @@ fn every_trap_of_the_configuration_is_found_alone() {
     let other_key = Authority::new(&scratch(&server, "other"));
     other_key.issue("other");
     let key = other_key.key_path();
+    private(&key);
     let closed = free_port();
     let cases: Vec<(&str, Vec<String>, &str, &str)> = vec![
         (
@@ -70,7 +71,7 @@ fn every_trap_of_the_configuration_is_found_alone() {
         ("metadata allowed", flags("--peers-allow", "169.254.0.0/16"), "policy.peers", "failure"),
         ("another key", flags("--tls-private-key", key.to_str().unwrap()), "certificate.key", "failure"),
         ("a name without address", flags("--node-host", "turn.invalid"), "address.host", "failure"),
-        ("keys in queries", flags("--api-allow-query-key", "true"), "policy.query_key", "warning"),
+        ("keys in queries", vec!["--api-allow-query-key".to_owned()], "policy.query_key", "warning"),
         ("no port", flags("--relay-port-min", "65536"), "configuration", "failure"),
     ];
     for (what, flags, id, level) in cases {
@@ -124,6 +125,30 @@ fn swallowed_udp_is_found() {
 }
 
 #[test]
+fn relay_ports_behind_a_firewall_are_found_from_outside() {
+    let [client, machine] = ["doctor-client", "doctor-server"].map(Namespace::new);
+    client.link("198.18.8.1/24", &machine, "198.18.8.2/24", "cable");
+    let setup = Setup::default()
+        .with("listen.udp", r#"["198.18.8.2:3478"]"#)
+        .with("listen.tcp", "[]")
+        .with("listen.tls", "[]")
+        .with("peers.allow", r#"["198.18.8.1/32"]"#);
+    let server = machine.enter(|| Server::start_with(machine.command(env!("CARGO_BIN_EXE_iceway")), setup));
+    let doctor = || {
+        let doctor = Doctor::outside(&server).within(&client).arg("--target").arg("turn:198.18.8.2");
+        doctor.env("ICEWAY_DOCTOR_USERNAME", USER.0).env("ICEWAY_DOCTOR_PASSWORD", USER.1).run()
+    };
+    let open = doctor();
+    assert_eq!((open.wrong(), open.count("reach.peer", "ok")), (Vec::new(), 1), "{}", open.text);
+    let (first, last) = (server.relay_ports().start().to_owned(), server.relay_ports().end().to_owned());
+    machine.run("nft add table inet doctor");
+    machine.run("nft add chain inet doctor in { type filter hook input priority 0 ; }");
+    machine.run(&format!("nft add rule inet doctor in iifname cable udp dport {first}-{last} drop"));
+    let closed = doctor();
+    assert_eq!(closed.wrong(), [("reach.peer".to_owned(), "failure".to_owned())], "{}", closed.text);
+}
+
+#[test]
 fn a_nat_is_seen_by_who_is_outside() {
     let [inside, nat, outside] = ["doctor-in", "doctor-nat", "doctor-out"].map(Namespace::new);
     inside.link("10.78.1.2/24", &nat, "10.78.1.1/24", "inside");
@@ -162,10 +187,11 @@ fn a_nat_is_seen_by_who_is_outside() {
 
 #[test]
 fn what_the_server_has_no_more_of_is_named() {
-    let port = free_port().to_string();
-    let exhausted = server(Setup::default().with("relay.port_min", &port).with("relay.port_max", &port));
-    let mut client = Client::new(exhausted.address());
-    client.allocate().unwrap();
+    let port = free_port() & !1;
+    let exhausted = server(Setup::default().with("relay.port_min", port).with("relay.port_max", port + 1));
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::new(exhausted.address())).collect();
+    let refused = clients.iter_mut().filter_map(|client| client.allocate().err()).last();
+    assert_eq!(refused, Some(508), "both ports are taken");
     let report = Doctor::inside(&exhausted).run();
     let ids: BTreeSet<String> = report.wrong().into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids, ["reach.tcp", "reach.tls", "reach.udp"].map(str::to_owned).into(), "{}", report.text);
@@ -218,7 +244,7 @@ fn other_clocks_and_a_silent_backend_are_asked() {
 fn redis_is_judged_by_its_password_and_its_rules() {
     let server = server(Setup::default());
     let key = server.directory().join("cluster.key");
-    std::fs::write(&key, "0123456789abcdefghijklmnopqrstuvwxyzABCDEF\n").unwrap();
+    std::fs::write(&key, "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY=\n").unwrap();
     private(&key);
     let rule = iceway::cluster::ACL_RULE;
     let lines = vec![format!("user iceway on >right {rule}"), format!("user lacking on >right {rule} -xadd")];

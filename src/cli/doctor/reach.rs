@@ -197,6 +197,10 @@ impl Attempt<'_> {
     /// Whether a peer outside reaches the ports of relayed addresses: this machine is one.
     async fn peer(&self, allocation: &Allocation, greeting: Greeting) -> Option<Finding> {
         let seen = greeting.mapped.filter(|seen| seen.is_ipv4() == allocation.address.is_ipv4())?;
+        // On the machine of the server, or behind its NAT, we are no peer: its own addresses are none.
+        if seen.ip() == allocation.address.ip() || seen.ip() == self.way.address.ip() {
+            return None;
+        }
         let socket = UdpSocket::bind(("0.0.0.0", 0)).await.ok()?;
         let port = allocation.address.port();
         let finding = match allocation.hears(&socket, seen).await {

@@ -20,6 +20,8 @@ pub(super) const PACKETS: u16 = 50;
 /// As often as audio is sent, and as large.
 const PACE: Duration = Duration::from_millis(10);
 const PACKET_BYTES: usize = 160;
+/// How often a peer outside is tried, long enough for a machine that is busy.
+const PEER_PACKETS: u32 = 25;
 /// How long stragglers are waited for.
 const STRAGGLERS_MAX: Duration = Duration::from_secs(1);
 
@@ -170,7 +172,7 @@ impl Allocation {
     pub(super) async fn hears(&self, peer: &UdpSocket, seen_as: SocketAddr) -> Result<bool, Refusal> {
         self.admit(seen_as).await?;
         let sending = async {
-            for _ in 0..10 {
+            for _ in 0..PEER_PACKETS {
                 drop(peer.send_to(b"peer", self.address).await);
                 sleep(Duration::from_millis(150)).await;
             }
