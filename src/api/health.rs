@@ -53,7 +53,7 @@ pub(super) async fn ready(State(service): State<Service>) -> Response {
     let snapshot = service.node.snapshot().await;
     let mut reasons = silent_shards(&snapshot);
     if service.node.is_draining() {
-        reasons.insert(0, "draining: new allocations are refused until the process ends".to_owned());
+        reasons.insert(0, "draining: new allocations are refused or made on other nodes".to_owned());
     }
     if !reasons.is_empty() {
         return NOT_READY.answer(&reasons);

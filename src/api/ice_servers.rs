@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use serde::Serialize;
 
 use crate::{
+    cluster::NodeAddress,
     config::{Config, External},
     credentials::Credential,
     runtime::Listening,
@@ -50,6 +51,41 @@ pub fn node_uris(config: &Config, reached: &Reached) -> Vec<String> {
         return uris(reached, &config.relay.external, config.node.host.as_deref());
     }
     config.node.uris.iter().map(|uri| uri.0.clone()).collect()
+}
+
+/// Where this node's listeners are reached, for other nodes that send clients here: those of `node.uris` that are
+/// addresses, else the public addresses of what is listened on.
+#[must_use]
+pub fn node_addresses(config: &Config, reached: &Reached) -> Vec<NodeAddress> {
+    let of =
+        |transport: Transport, address| NodeAddress { transport: transport.as_str().to_owned(), address };
+    if !config.node.uris.is_empty() {
+        let read = config.node.uris.iter().filter_map(|uri| address_in(&uri.0));
+        return read.map(|(transport, address)| of(transport, address)).collect();
+    }
+    let best = best_addresses(reached, &config.relay.external);
+    let mut addresses = Vec::new();
+    for (transport, address) in reached {
+        if let Some((_, public)) = best.iter().find(|(local, _)| *local == address.ip()) {
+            addresses.push(of(*transport, SocketAddr::new(*public, address.port())));
+        }
+    }
+    addresses
+}
+
+/// The address in a `turn:` or `turns:` URI that has no name.
+fn address_in(uri: &str) -> Option<(Transport, SocketAddr)> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (transport, port) = match (scheme, query) {
+        ("turn", "" | "transport=udp") => (Transport::Udp, 3478),
+        ("turn", "transport=tcp") => (Transport::Tcp, 3478),
+        ("turns", "" | "transport=tcp") => (Transport::Tls, 5349),
+        _ => return None,
+    };
+    let with_port = authority.parse().ok();
+    let bare = authority.trim_start_matches('[').trim_end_matches(']');
+    with_port.or_else(|| Some(SocketAddr::new(bare.parse().ok()?, port))).map(|address| (transport, address))
 }
 
 /// Where the server of this configuration would be reached. Addresses that stand for all are replaced by those this
@@ -176,6 +212,31 @@ mod tests {
             uris(&reached, &[], None),
             ["stun:10.0.0.5:3478", "turn:10.0.0.5:3478?transport=udp", "turn:10.0.0.5:3478?transport=tcp"]
         );
+    }
+
+    #[test]
+    fn listeners_are_named_as_other_nodes_name_them_to_clients() {
+        let shown = |config: &Config, list: &[(Transport, &str)]| -> Vec<String> {
+            let addresses = node_addresses(config, &reached(list)).into_iter();
+            addresses.map(|one| format!("{} {}", one.transport, one.address)).collect()
+        };
+        let listening = [
+            (Transport::Udp, "127.0.0.1:3478"),
+            (Transport::Udp, "10.0.0.5:3478"),
+            (Transport::Tls, "10.0.0.5:5349"),
+        ];
+        let mut config = Config::default();
+        assert_eq!(shown(&config, &listening), ["udp 10.0.0.5:3478", "tls 10.0.0.5:5349"]);
+        config.relay.external = vec![External { public: "203.0.113.5".parse().unwrap(), private: None }];
+        assert_eq!(shown(&config, &listening), ["udp 203.0.113.5:3478", "tls 203.0.113.5:5349"]);
+        let uris = [
+            "turn:turn.example.org:3478",
+            "turn:203.0.113.9?transport=udp",
+            "turns:[2001:db8::1]:443",
+            "stun:1.2.3.4",
+        ];
+        config.node.uris = uris.map(|uri| crate::config::ServerUri(uri.to_owned())).to_vec();
+        assert_eq!(shown(&config, &listening), ["udp 203.0.113.9:3478", "tls [2001:db8::1]:443"]);
     }
 
     #[test]

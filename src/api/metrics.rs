@@ -9,7 +9,7 @@ use crate::{
         AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
     },
     telemetry::{Process, Sheet, metric},
-    turn::Counters,
+    turn::{Code, Counters},
 };
 
 /// What is shown at one moment.
@@ -19,6 +19,8 @@ pub struct Scrape {
     pub snapshot: Snapshot,
     /// Whether it refuses new allocations.
     pub is_draining: bool,
+    /// When that began and when it should be over, in seconds since the Unix epoch; zeros while it does not.
+    pub drain_times: (u64, u64),
     /// What nodes share and keep.
     pub cluster: ClusterFigures,
     /// Credentials made, by [`Dialect`].
@@ -44,6 +46,7 @@ impl Scrape {
         Self {
             snapshot: service.node.snapshot().await,
             is_draining: service.node.is_draining(),
+            drain_times: service.drain.times(),
             cluster: ClusterFigures::of(&service.cluster),
             issued,
             api: service.access.counters().counts(),
@@ -59,13 +62,15 @@ impl Scrape {
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
 pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
-    let Scrape { snapshot, is_draining, cluster, issued, api, events, webhooks, signal } = scrape;
+    let Scrape { snapshot, is_draining, drain_times, cluster, issued, api, events, webhooks, signal } =
+        scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
         core.merge(&shard.core);
     }
     node(&mut sheet, snapshot, *is_draining);
+    drain(&mut sheet, *drain_times, &core);
     allocations(&mut sheet, &core);
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);
@@ -91,6 +96,13 @@ fn node(sheet: &mut Sheet, snapshot: &Snapshot, is_draining: bool) {
     sheet.count(&metric::SHARDS, &[], snapshot.shards.len() as u64);
     let silent = snapshot.shards.iter().filter(|shard| shard.is_none()).count();
     sheet.count(&metric::SHARDS_UNRESPONSIVE, &[], silent as u64);
+}
+
+fn drain(sheet: &mut Sheet, (started, deadline): (u64, u64), core: &Counters) {
+    sheet.count(&metric::DRAIN_STARTED, &[], started);
+    sheet.count(&metric::DRAIN_DEADLINE, &[], deadline);
+    let redirected = core.responses.iter().filter(|(_, code, _)| *code == Code::TryAlternate);
+    sheet.count(&metric::DRAIN_REDIRECTED, &[], redirected.map(|(_, _, count)| count).sum());
 }
 
 fn allocations(sheet: &mut Sheet, core: &Counters) {

@@ -13,6 +13,7 @@ mod cluster_metrics;
 mod cors;
 mod counters;
 mod dialects;
+mod drain;
 mod exchange;
 mod forwarded;
 mod health;

@@ -25,8 +25,8 @@ use super::{
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     signal,
     v1::{
-        allocations, api_keys, calls, credentials, explain, ice_servers, nodes, reload, revocations, rooms,
-        secrets, sessions, signal as v1_signal, usage,
+        allocations, api_keys, calls, credentials, drain, explain, ice_servers, nodes, reload, revocations,
+        rooms, secrets, sessions, signal as v1_signal, usage,
     },
     web,
 };
@@ -118,7 +118,9 @@ fn endpoints() -> Endpoints {
             &[rooms::ROOM_PROBLEMS, rooms::ROOM_MESSAGE_PROBLEMS],
         )
         .add(Guard::Caller, routes!(nodes::list_nodes), &[])
-        .add(Guard::Caller, routes!(nodes::drain_node), &[nodes::DRAIN_PROBLEMS])
+        .add(Guard::Caller, routes!(drain::drain_progress), &[drain::DRAIN_PROBLEMS])
+        .add(Guard::Caller, routes!(drain::drain_node), &[drain::DRAIN_PROBLEMS])
+        .add(Guard::Caller, routes!(drain::undo_drain), &[drain::DRAIN_PROBLEMS, drain::UNDO_PROBLEMS])
         .add(Guard::Caller, routes!(reload::reload), &[reload::RELOAD_PROBLEMS])
         .add(Guard::Caller, routes!(calls::list_calls), &[calls::CALLS_PROBLEMS, calls::LIST_CALLS_PROBLEMS])
         .add(Guard::Caller, routes!(calls::one_call), &[calls::CALLS_PROBLEMS, calls::CALL_PROBLEMS])

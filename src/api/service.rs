@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     caller::{Access, AccessError},
+    drain::Drain,
     ice_servers::{Reached, node_uris},
     reload::ReloadOrder,
     signal::Signal,
@@ -46,6 +47,8 @@ pub struct ServiceState {
     reached: Reached,
     /// Whom to ask to read the configuration again, once somebody does.
     pub(super) reloads: OnceLock<mpsc::Sender<ReloadOrder>>,
+    /// Whether clients are sent elsewhere.
+    pub(super) drain: Drain,
 }
 
 /// What the endpoints take from the configuration.
@@ -117,6 +120,7 @@ impl Service {
             drawn,
             reached,
             reloads: OnceLock::new(),
+            drain: Drain::default(),
         })))
     }
 

@@ -39,8 +39,9 @@ fn serve() -> Command {
         .about("Serve until SIGTERM or SIGINT (the default command)")
         .long_about(
             "Serve until SIGTERM or SIGINT.\n\n\
-             SIGTERM and SIGINT refuse new allocations, wait for those that are up (runtime.drain_timeout)\n\
-             and end; a second one ends at once. SIGHUP reads configuration, API keys and certificates again.\n\n\
+             SIGTERM and SIGINT send new clients to other nodes, wait for allocations that are up\n\
+             (runtime.drain_timeout) and end; a second one ends at once. SIGUSR1 sends clients elsewhere and\n\
+             serves on what is up. SIGHUP reads configuration, API keys and certificates again.\n\n\
              Every setting can be given by flag, by environment or in a file, in this order of precedence.\n\
              Without a secret and without users, a secret and an API key are generated until the process\n\
              ends, and a credential that is valid for 24 hours is printed.",
@@ -158,9 +159,31 @@ fn drain() -> Command {
     Command::new("drain")
         .about("Have a running server send its clients elsewhere, before maintenance")
         .long_about(
-            "Have a running server send its clients elsewhere, before maintenance: calls that are up go on, new\n\
-             ones are made on other nodes. Does not end the server: SIGTERM does, when it is drained or\n\
-             runtime.drain_timeout is over.",
+            "Have a running server send its clients elsewhere, before maintenance, as SIGUSR1 does: calls that\n\
+             are up go on; new allocations are redirected to other nodes, no credential names the node any more,\n\
+             and sessions of the signaling relay go to other nodes with fresh ICE servers. Does not end the\n\
+             server: SIGTERM does, when it is drained or runtime.drain_timeout is over. --undo takes it back.\n\n\
+             With --wait, exit code 1 says that something was left when the time was over.",
+        )
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .action(ArgAction::SetTrue)
+                .help("Wait until nothing is left, and say how far it is"),
+        )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("DURATION")
+                .requires("wait")
+                .help("Wait no longer than this, such as 10m; runtime.drain_timeout of the server unless given"),
+        )
+        .arg(
+            Arg::new("undo")
+                .long("undo")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("wait")
+                .help("Take new clients again"),
         )
         .arg(
             Arg::new("node")

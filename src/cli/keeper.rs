@@ -9,8 +9,8 @@ use tokio::runtime::Runtime;
 use super::{exit::Failure, has_redis};
 use crate::{
     cluster::{
-        AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, OpenError, QuotaTable,
-        Settings, UserReport,
+        AllocationPage, Answer, Ask, Cluster, DrainProgress, Handler, Health, NodeLoad, NodeState, OpenError,
+        QuotaTable, Settings, UserReport,
     },
     config::Config,
 };
@@ -125,6 +125,7 @@ impl Handler for Guest {
             Ask::Allocations(_) => Answer::Allocations(AllocationPage::default()),
             Ask::Close { .. } => Answer::Closed(false),
             Ask::Drain => Answer::Draining(0),
+            Ask::StopDrain | Ask::DrainProgress => Answer::DrainProgress(DrainProgress::NOTHING),
             Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
             Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
             Ask::Explain { .. } => Answer::Explained(UserReport::default()),

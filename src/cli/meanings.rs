@@ -66,6 +66,7 @@ pub(super) const fn of_refusal(reason: Refusal) -> &'static str {
 pub(super) const fn of_code(code: Code) -> &'static str {
     match code {
         Code::Success => "Done.",
+        Code::TryAlternate => "The node drains: the client asks the one that ALTERNATE-SERVER names.",
         Code::BadRequest => "The request is malformed or contradicts itself.",
         Code::Unauthenticated => {
             "No credentials, or wrong ones; the first request of every client is answered so."
@@ -85,7 +86,7 @@ pub(super) const fn of_code(code: Code) -> &'static str {
         }
         Code::ServerError => "The server failed; its log says why.",
         Code::InsufficientCapacity => {
-            "No free relay port, limits.allocations_total or limits.allocations_cluster reached, out of descriptors, or draining."
+            "No free relay port, limits.allocations_total or limits.allocations_cluster reached, out of descriptors, or draining while no other node can be named (runtime.drain_redirect)."
         }
     }
 }

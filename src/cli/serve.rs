@@ -94,6 +94,7 @@ fn identity(config: &Config, reached: &ice_servers::Reached) -> Settings {
         id: config.node.id_or_machine_name(),
         region: config.node.region.clone(),
         uris: ice_servers::node_uris(config, reached),
+        addresses: ice_servers::node_addresses(config, reached),
     }
 }
 

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
 
-use super::{control::Control, exit::Failure, fault::Fault, notify::Notifier, trial::Trial};
+use super::{
+    control::Control, drain::DrainWatch, exit::Failure, fault::Fault, notify::Notifier, trial::Trial,
+};
 use crate::{
     api::{ReloadOrder, Service},
     config::{Loaded, Sources},
@@ -37,6 +42,8 @@ impl Serving<'_> {
         let shard_ended = node.shard_ended();
         tokio::pin!(shard_ended);
         let mut orders = self.service.reload_orders();
+        let (mut watch, mut ticks) = (DrainWatch::new(), interval(DrainWatch::PERIOD));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = &mut shard_ended => {
@@ -47,17 +54,31 @@ impl Serving<'_> {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => drop(self.reload_and_log(false).await),
                 Some(order) = orders.recv() => self.obey(order).await,
+                _ = signals.user_one.recv() => self.drain_as_signalled(),
+                _ = ticks.tick() => watch.look(&self.service).await,
             }
         }
         drop(orders);
         self.notifier.stopping();
-        self.node.drain();
-        self.control.announce();
+        self.service.begin_final_drain();
         let time_max = self.loaded.config.runtime.drain_timeout;
-        self.service.drain_signaling(time_max);
+        let drained = async {
+            tokio::select! {
+                () = drain(&self.node, &self.service, time_max, signals) => {}
+                () = watch.keep_looking(&self.service) => {}
+            }
+        };
         tokio::select! {
-            () = drain(&self.node, &self.service, time_max, signals) => Ok(()),
+            () = drained => Ok(()),
             thread = fault.happened() => Err(panicked(thread)),
+        }
+    }
+
+    fn drain_as_signalled(&self) {
+        if self.service.begin_drain() {
+            tracing::info!(
+                "Draining, as signalled: new allocations are made on other nodes; what is up goes on."
+            );
         }
     }
 
@@ -86,7 +107,7 @@ async fn drain(node: &NodeHandle, service: &Service, time_max: Duration, signals
         allocations,
         sockets,
         seconds_max = time_max.as_secs(),
-        "Draining: new allocations are refused, clients are sent elsewhere. A second signal ends at once."
+        "Draining before the end: clients are sent elsewhere, what is up goes on. A second signal ends at once."
     );
     let all = async { tokio::join!(node.drained(time_max), service.signaling_drained(time_max)) };
     tokio::select! {
@@ -104,6 +125,7 @@ pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    user_one: Signal,
 }
 
 impl Signals {
@@ -112,6 +134,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
+            user_one: signal(SignalKind::user_defined1())?,
         })
     }
 

@@ -293,6 +293,7 @@ fn cut(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
         Answer::Allocations(_)
         | Answer::Closed(_)
         | Answer::Draining(_)
+        | Answer::DrainProgress(_)
         | Answer::SecretsInUse(_)
         | Answer::Ended(_)
         | Answer::Explained(_) => Err(RequestError::Silent(node)),

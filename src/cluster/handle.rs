@@ -14,9 +14,9 @@ use futures_util::future::join;
 use tokio::sync::{Mutex, watch};
 
 use super::{
-    Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer, NodeId,
-    NodeInfo, NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate, Remembered, RequestError,
-    Row, SignalHandler, StoreError,
+    Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer,
+    NodeAddress, NodeId, NodeInfo, NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate,
+    Remembered, RequestError, Row, SignalHandler, StoreError,
     alone::Alone,
     clock::unix_millis,
     derive::derive_key,
@@ -50,6 +50,8 @@ pub struct Settings {
     pub region: String,
     /// The `stun:`, `turn:` and `turns:` URIs clients reach it by.
     pub uris: Vec<String>,
+    /// Where it listens, as clients reach it.
+    pub addresses: Vec<NodeAddress>,
 }
 
 /// Why a node can't take part in its cluster. One line each, with what to do.
@@ -391,6 +393,7 @@ fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {
         incarnation: u64::from_le_bytes(incarnation),
         region: settings.region,
         uris: settings.uris,
+        addresses: settings.addresses,
         state: NodeState::Serving,
         load: NodeLoad::default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,5 +1,7 @@
 //! The nodes of a cluster and how busy they are.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// Names a node: 1 to 64 of `A-Z a-z 0-9 . _ -`.
@@ -11,7 +13,7 @@ pub type NodeId = String;
 pub enum NodeState {
     /// It does.
     Serving,
-    /// It refuses new allocations until its process ends; those that are up go on.
+    /// It sends new clients to other nodes; allocations that are up go on.
     Draining,
 }
 
@@ -30,6 +32,50 @@ pub struct NodeLoad {
     pub processor: f64,
 }
 
+/// One listener of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// `udp`, `tcp` or `tls`; newer nodes may know more.
+    pub transport: String,
+    /// Where clients reach it.
+    pub address: SocketAddr,
+}
+
+/// How far a node is that sends its clients elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainProgress {
+    /// Whether it takes new clients.
+    pub state: NodeState,
+    /// Whether its process ends when nothing is left.
+    pub is_final: bool,
+    /// Since when it drains, in milliseconds since the Unix epoch.
+    pub since: Option<u64>,
+    /// Until the time for that is over.
+    pub seconds_left: Option<u64>,
+    /// How many allocations are left.
+    pub allocations: u64,
+    /// How many clients are connected for signaling.
+    pub sockets: u64,
+}
+
+impl DrainProgress {
+    /// Of a node that relays nothing.
+    pub const NOTHING: Self = Self {
+        state: NodeState::Draining,
+        is_final: false,
+        since: None,
+        seconds_left: None,
+        allocations: 0,
+        sockets: 0,
+    };
+
+    /// Whether nothing is left of what was there.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state == NodeState::Draining && self.allocations == 0 && self.sockets == 0
+    }
+}
+
 /// What a node tells the others with each heartbeat.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeInfo {
@@ -41,6 +87,9 @@ pub struct NodeInfo {
     pub region: String,
     /// The `stun:`, `turn:` and `turns:` URIs clients reach it by.
     pub uris: Vec<String>,
+    /// Where it listens, as clients reach it: what one that drains names to its clients.
+    #[serde(default)]
+    pub addresses: Vec<NodeAddress>,
     /// Whether it takes new clients.
     pub state: NodeState,
     /// How busy it is.

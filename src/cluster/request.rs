@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{AllocationPage, AllocationQuery, EndSessions, NodeId, NodeLoad, Row, UserReport};
+use super::{AllocationPage, AllocationQuery, DrainProgress, EndSessions, NodeId, NodeLoad, Row, UserReport};
 
 /// What a node is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,8 +20,12 @@ pub enum Ask {
         /// Which, as [`AllocationRecord::id`](super::AllocationRecord) names it.
         allocation: String,
     },
-    /// Refuse new allocations from now on and answer [`Answer::Draining`].
+    /// Send new clients elsewhere from now on and answer [`Answer::Draining`].
     Drain,
+    /// Take new clients again, unless the process ends, and answer [`Answer::DrainProgress`].
+    StopDrain,
+    /// Answer [`Answer::DrainProgress`].
+    DrainProgress,
     /// Answer [`Answer::SecretsInUse`].
     SecretsInUse,
     /// End sessions of the signaling relay and answer [`Answer::Ended`].
@@ -47,6 +51,8 @@ pub enum Answer {
     Closed(bool),
     /// How many allocations are left.
     Draining(u64),
+    /// How far it is.
+    DrainProgress(DrainProgress),
     /// Live allocations by key id.
     SecretsInUse(Vec<(String, u64)>),
     /// How many sessions ended.

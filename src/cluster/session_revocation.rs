@@ -114,6 +114,7 @@ fn ended(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
         | Answer::Allocations(_)
         | Answer::Closed(_)
         | Answer::Draining(_)
+        | Answer::DrainProgress(_)
         | Answer::SecretsInUse(_)
         | Answer::Explained(_) => Err(RequestError::Silent(node)),
     }

@@ -216,6 +216,7 @@ impl State {
             Answer::Allocations(_)
             | Answer::Closed(_)
             | Answer::Draining(_)
+            | Answer::DrainProgress(_)
             | Answer::SecretsInUse(_)
             | Answer::Ended(_)
             | Answer::Explained(_) => 0,

@@ -9,7 +9,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{file, keys, load::Loaded, types::Config};
+use super::{
+    file, keys,
+    load::Loaded,
+    types::{Config, Runtime},
+};
 
 /// What stands for a value that must not be shown, and for the content of a file.
 const CHANGED: &str = "(changed)";
@@ -126,9 +130,8 @@ impl Config {
         let Self { listen, relay, tls, streams, redis, node, store, usage, calls, .. } = running.clone();
         (self.listen, self.relay, self.tls, self.streams) = (listen, relay, tls, streams);
         (self.redis, self.node, self.store, self.usage, self.calls) = (redis, node, store, usage, calls);
-        let drain_timeout = self.runtime.drain_timeout;
-        self.runtime = running.runtime.clone();
-        self.runtime.drain_timeout = drain_timeout;
+        let (drain_timeout, drain_redirect) = (self.runtime.drain_timeout, self.runtime.drain_redirect);
+        self.runtime = Runtime { drain_timeout, drain_redirect, ..running.runtime.clone() };
         self.http.listen = running.http.listen;
         self.http.control_socket = running.http.control_socket.clone();
         self.http.threads = running.http.threads;

@@ -63,6 +63,7 @@ impl Default for Runtime {
             socket_buffer_bytes: 4 << 20,
             relay_socket_buffer_bytes: 1 << 20,
             drain_timeout: Duration::from_secs(30),
+            drain_redirect: true,
         }
     }
 }

@@ -260,6 +260,8 @@ pub struct Runtime {
     pub relay_socket_buffer_bytes: usize,
     /// How long SIGTERM waits for allocations to end. Default 30 s.
     pub drain_timeout: Duration,
+    /// Whether a node that drains names others to new clients (300). Default yes.
+    pub drain_redirect: bool,
 }
 
 /// What is logged and how.

@@ -24,7 +24,10 @@ use super::{
 use crate::{
     config::Config,
     credentials::{Directory, KeyId, Revocations},
-    turn::{self, AllocationId, Counters, History, ListQuery, Listed, LookUpId, Quotas, Shared, UserKey},
+    turn::{
+        self, AllocationId, Alternate, Counters, History, ListQuery, Listed, LookUpId, Quotas, Shared,
+        UserKey,
+    },
 };
 
 /// How long a shard may take to answer.
@@ -51,8 +54,10 @@ pub(super) enum Command {
     KeyIdsInUse(oneshot::Sender<Vec<(KeyId, usize)>>),
     /// Go on with a request that waited for a user's key.
     Found(LookUpId, Option<UserKey>),
-    /// Refuse new allocations.
-    Drain,
+    /// Send new clients to these.
+    Drain(Arc<[Alternate]>),
+    /// Make allocations again.
+    StopDrain,
     /// Close everything and end.
     Shutdown,
 }
@@ -217,21 +222,27 @@ impl NodeHandle {
         self.shared.tls.as_ref().ok_or(TlsError::NotConfigured)?.reload()
     }
 
-    /// Refuses new allocations from now on; running ones may be refreshed.
-    pub fn drain(&self) {
+    /// Sends new clients to these from now on, or refuses those that none of them suits; running allocations may be
+    /// refreshed. May be called again with others.
+    pub fn drain(&self, alternates: Arc<[Alternate]>) {
         self.shared.draining.store(true, Ordering::Relaxed);
-        self.tell_all(|| Command::Drain);
+        self.tell_all(|| Command::Drain(Arc::clone(&alternates)));
     }
 
-    /// Whether [`drain`](Self::drain) was called.
+    /// Makes allocations again.
+    pub fn stop_drain(&self) {
+        self.shared.draining.store(false, Ordering::Relaxed);
+        self.tell_all(|| Command::StopDrain);
+    }
+
+    /// Whether new clients are sent elsewhere.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
-    /// Drains, and waits until there is no allocation any more, at most for `timeout`. Answers how many are left.
+    /// Waits until there is no allocation any more, at most for `timeout`. Answers how many are left.
     pub async fn drained(&self, timeout: Duration) -> usize {
-        self.drain();
         let deadline = Instant::now() + timeout;
         loop {
             let left = self.allocations().await;

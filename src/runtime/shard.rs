@@ -29,8 +29,8 @@ use super::{
 use crate::{
     credentials::{Directory, KeyId, Revocations},
     turn::{
-        AllocationId, ClientOutcome, Cut, FiveTuple, IcmpError, Instant, ListPage, ListQuery, ListenerId,
-        LookUpId, Now, Output, RelayId, Server, UserKey,
+        AllocationId, Alternate, ClientOutcome, Cut, FiveTuple, IcmpError, Instant, ListPage, ListQuery,
+        ListenerId, LookUpId, Now, Output, RelayId, Server, UserKey,
     },
 };
 
@@ -234,9 +234,14 @@ impl Shard {
         self.finish(now);
     }
 
-    /// Refuses new allocations from now on.
-    pub(super) fn start_drain(&mut self) {
-        self.server.start_drain();
+    /// Sends new clients elsewhere from now on.
+    pub(super) fn start_drain(&mut self, alternates: Arc<[Alternate]>) {
+        self.server.start_drain(alternates);
+    }
+
+    /// Makes allocations again.
+    pub(super) fn stop_drain(&mut self) {
+        self.server.stop_drain();
     }
 
     /// Ends every allocation.

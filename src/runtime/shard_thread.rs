@@ -134,7 +134,8 @@ async fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Command) -> io
         Command::Close(id, answer) => drop(answer.send(shard.borrow_mut().close_allocation(id))),
         Command::KeyIdsInUse(answer) => drop(answer.send(shard.borrow().key_ids_in_use())),
         Command::Found(id, key) => shard.borrow_mut().found(id, key),
-        Command::Drain => shard.borrow_mut().start_drain(),
+        Command::Drain(alternates) => shard.borrow_mut().start_drain(alternates),
+        Command::StopDrain => shard.borrow_mut().stop_drain(),
         Command::Shutdown => return Ok(true),
     }
     Ok(false)

@@ -287,6 +287,11 @@ impl Server {
         self.begin_drain(now, within);
     }
 
+    /// Closes nobody any more for that reason.
+    pub fn stop_drain(&mut self) {
+        self.draining = None;
+    }
+
     /// Ends the sessions that are hit, here; answers how many. Their sockets are closed with 4403 or 4204.
     pub fn revoke(&mut self, now: Now, revoke: &Revoke) -> usize {
         self.end_revoked(now, revoke)

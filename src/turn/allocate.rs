@@ -44,9 +44,8 @@ impl Server {
             return self.answer_again(head, proved, slot);
         }
         let wish = Wish::of(message)?;
-        if self.draining {
-            self.cause = Some(Cause::Draining);
-            return Err(Code::InsufficientCapacity.into());
+        if let Some(alternates) = self.draining.clone() {
+            return self.send_elsewhere(head, proved, &alternates, wish.token.is_some());
         }
         if self.allocations.len() >= SLOTS_MAX as usize {
             return Err(Code::InsufficientCapacity.into());

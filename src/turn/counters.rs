@@ -49,6 +49,8 @@ labels!(Request {
 pub enum Code {
     /// A success response.
     Success,
+    /// 300: another server is to be asked.
+    TryAlternate,
     /// 400.
     BadRequest,
     /// 401.
@@ -79,6 +81,7 @@ pub enum Code {
 
 labels!(Code {
     Success => "success",
+    TryAlternate => "300",
     BadRequest => "400",
     Unauthenticated => "401",
     Forbidden => "403",
@@ -100,6 +103,7 @@ impl Code {
     pub const fn number(self) -> u16 {
         match self {
             Self::Success => 0,
+            Self::TryAlternate => 300,
             Self::BadRequest => 400,
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,

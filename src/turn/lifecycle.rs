@@ -18,11 +18,6 @@ impl Server {
         self.expire_look_ups(now);
     }
 
-    /// From now on every Allocate is answered 508; live allocations go on.
-    pub fn start_drain(&mut self) {
-        self.draining = true;
-    }
-
     /// Ends every allocation.
     pub fn close_all(&mut self, now: Now) {
         for slot in 0..self.allocations.slots() {

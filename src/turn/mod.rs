@@ -6,6 +6,7 @@
 
 mod allocate;
 mod allocation;
+mod alternate;
 mod answer_rate;
 mod authentication;
 mod bandwidth;
@@ -45,6 +46,7 @@ mod server;
 mod time;
 mod timers;
 
+pub use alternate::Alternate;
 pub use answer_rate::AnswerRate;
 pub use bandwidth::{BURST_BYTES_MIN, BudgetLease, TokenBucket, TotalBudget};
 pub use counters::{Code, Counters, QuotaKind, Request, Responses, Traffic};

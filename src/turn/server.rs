@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    AnswerRate, BudgetLease, Cause, ClientOutcome, Counters, DropReason, FiveTuple, History, Instant,
-    NonceKey, Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    Alternate, AnswerRate, BudgetLease, Cause, ClientOutcome, Counters, DropReason, FiveTuple, History,
+    Instant, NonceKey, Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
     allocation::Allocations,
     identity::Keys,
     look_up::LookUps,
@@ -99,9 +99,12 @@ pub struct Server {
     pub(super) turn: usize,
     /// Allocations whose sockets are being bound.
     pub(super) making: usize,
-    pub(super) draining: bool,
     /// Why the request at hand is refused, where that says more than the error code.
     pub(super) cause: Option<Cause>,
+    /// While it drains: where clients are sent.
+    pub(super) draining: Option<Arc<[Alternate]>>,
+    /// How many were: the choice among equal ones goes on there.
+    pub(super) redirected: usize,
     /// Counts Data indications: the end of their transaction ids.
     pub(super) indications: u64,
     /// The beginning of their transaction ids.
@@ -130,8 +133,9 @@ impl Server {
             renamed: renamed(&options),
             turn: 0,
             making: 0,
-            draining: false,
             cause: None,
+            draining: None,
+            redirected: 0,
             indications: 0,
             indication_prefix: draw(&mut *random),
             options,

@@ -183,9 +183,21 @@ fn nodes_are_listed_and_drained() {
     Client::with(server.udp, &username, &password).allocate().unwrap();
 
     let drained = server.post("admin", "/v1/nodes/n1/drain", &json!({})).is(200);
-    assert_eq!(drained, json!({ "id": "n1", "allocations": 1 }));
+    assert_eq!(
+        (&drained["state"], &drained["drained"], &drained["allocations"]),
+        (&json!("draining"), &json!(false), &json!(1))
+    );
+    assert!(drained["since"].is_u64() && drained["secondsLeft"].as_u64().unwrap() <= 30, "{drained}");
+    assert_eq!(server.get("read", "/v1/drain").is(200)["allocations"], 1);
+    server.get("read", "/v1/drain?node=n2").is_problem(404, "node_unknown");
+    server.post("read", "/v1/nodes/n1/drain", &json!({})).is_problem(403, "scope_missing");
     assert_eq!(server.get("read", "/v1/nodes").is(200)["nodes"][0]["state"], "draining");
     assert!(Client::with(server.udp, &username, &password).allocate().is_err());
+
+    let undone = server.delete("admin", "/v1/nodes/n1/drain").is(200);
+    assert_eq!((&undone["state"], &undone["secondsLeft"]), (&json!("serving"), &serde_json::Value::Null));
+    assert_eq!(server.get("read", "/v1/nodes").is(200)["nodes"][0]["state"], "serving");
+    Client::with(server.udp, &username, &password).allocate().unwrap();
 }
 
 #[test]

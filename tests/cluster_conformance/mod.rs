@@ -47,7 +47,12 @@ impl TestNode {
 }
 
 pub(crate) fn settings(id: &str) -> Settings {
-    Settings { id: id.to_owned(), region: "eu".to_owned(), uris: vec![format!("turn:{id}.example.org")] }
+    Settings {
+        id: id.to_owned(),
+        region: "eu".to_owned(),
+        uris: vec![format!("turn:{id}.example.org")],
+        ..Settings::default()
+    }
 }
 
 /// A configuration with one secret, in memory.

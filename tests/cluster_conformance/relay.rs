@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use iceway::cluster::{
-    AllocationPage, Answer, Ask, Handler, NodeLoad, NodeState, QuotaTable, Row, UsageRecord, UserReport,
+    AllocationPage, Answer, Ask, DrainProgress, Handler, NodeLoad, NodeState, QuotaTable, Row, UsageRecord,
+    UserReport,
 };
 
 /// Answers what a test tells it to.
@@ -57,6 +58,7 @@ impl Handler for FakeRelay {
                     self.is_draining.store(true, Ordering::SeqCst);
                     Answer::Draining(3)
                 }
+                Ask::StopDrain | Ask::DrainProgress => Answer::DrainProgress(DrainProgress::NOTHING),
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("configured".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),

@@ -13,8 +13,8 @@ use std::{
 use futures_util::future::BoxFuture;
 use iceway::{
     cluster::{
-        AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, QuotaTable, Settings,
-        UserReport,
+        AllocationPage, Answer, Ask, Cluster, DrainProgress, Handler, Health, NodeLoad, NodeState,
+        QuotaTable, Settings, UserReport,
     },
     config::{Config, RedisUrl, SecretBytes},
     credentials::Revocation,
@@ -62,6 +62,7 @@ impl Handler for Relay {
                     *self.is_draining.lock().unwrap() = true;
                     Answer::Draining(3)
                 }
+                Ask::StopDrain | Ask::DrainProgress => Answer::DrainProgress(DrainProgress::NOTHING),
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("default".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),
@@ -140,6 +141,7 @@ impl TestNode {
             id: name.to_owned(),
             region: "eu".to_owned(),
             uris: vec![format!("turn:{name}.example.org:3478?transport=udp")],
+            addresses: Vec::new(),
         };
         let cluster = Cluster::open(config, settings).unwrap();
         let relay = Arc::new(Relay::default());

@@ -112,7 +112,7 @@ fn quotas_drains_and_ports_that_run_out_are_told_apart() {
     Client::limited("203.0.113.5:3", "carol", 600).allocate(&mut scene);
     let mut dave = Client::limited("203.0.113.5:4", "dave", 600);
     assert_eq!(dave.ask(&mut scene, &Request::allocate()).code(), 508);
-    scene.server.start_drain();
+    scene.server.start_drain(std::sync::Arc::default());
     let mut eve = Client::limited("203.0.113.5:5", "eve", 600);
     assert_eq!(eve.ask(&mut scene, &Request::allocate()).code(), 508);
 

@@ -84,7 +84,7 @@ fn a_draining_server_makes_no_allocations_but_keeps_them() {
     let mut client = Client::alice(HERE);
     let request = Request::allocate();
     let first = client.ask(&mut scene, &request);
-    scene.server.start_drain();
+    scene.server.start_drain(Arc::default());
     assert_eq!(client.ask(&mut scene, &request), first, "a retransmission is answered alike");
     assert_eq!(Client::alice("203.0.113.5:2").ask(&mut scene, &Request::allocate()).code(), 508);
     assert_eq!(client.ask(&mut scene, &Request::refresh(600)).code(), 0);

@@ -9,6 +9,7 @@ mod support_core;
 mod allocate;
 mod authentication;
 mod claims;
+mod drain;
 mod history;
 mod identity;
 mod life;

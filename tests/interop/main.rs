@@ -11,6 +11,7 @@ mod calls_browsers;
 mod calls_client;
 mod calls_networks;
 mod calls_support;
+mod change;
 mod cluster;
 mod dialects;
 mod doctor;

@@ -89,7 +89,7 @@ fn a_draining_node_refuses_allocations_and_refreshes_the_ones_it_has() {
     let node = TestNode::start(|_| ());
     let (mut old, mut new) = (Client::new(node.ipv4()), Client::new(node.ipv4()));
     old.allocate_one();
-    node.handle().drain();
+    node.handle().drain(std::sync::Arc::default());
     assert!(node.handle().is_draining());
     // Shards answer in the order they are told: now all have heard of it.
     assert_eq!(block_on(node.handle().allocations()), 1);

@@ -60,7 +60,7 @@ impl World {
         self.is_shut_down = true;
         for index in 0..self.servers.len() {
             let now = self.time();
-            self.servers[index].start_drain();
+            self.servers[index].start_drain(std::sync::Arc::default());
             self.servers[index].close_all(now);
             self.drain(index);
             assert_eq!(self.servers[index].allocations(), 0);

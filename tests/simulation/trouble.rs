@@ -111,7 +111,7 @@ impl World {
             6 => {
                 if self.chance.percent(20) {
                     self.model.drained_at.get_or_insert(self.now);
-                    self.servers.iter_mut().for_each(iceway::turn::Server::start_drain);
+                    self.servers.iter_mut().for_each(|server| server.start_drain(std::sync::Arc::default()));
                 }
             }
             _ => {

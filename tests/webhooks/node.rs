@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use iceway::{
     api::WebhookSender,
     cluster::{
-        AllocationPage, Answer, Ask, Cluster, Handler, Health, NodeLoad, NodeState, PartyView, QuotaTable,
-        Settings, SignalEvent, UserReport,
+        AllocationPage, Answer, Ask, Cluster, DrainProgress, Handler, Health, NodeLoad, NodeState, PartyView,
+        QuotaTable, Settings, SignalEvent, UserReport,
     },
     config::{Config, RedisUrl, RetryWait, SecretBytes},
     credentials::webhook::WebhookSecret,
@@ -143,6 +143,7 @@ impl Handler for Nothing {
                 Ask::Allocations(_) => Answer::Allocations(AllocationPage::default()),
                 Ask::Close { .. } => Answer::Closed(false),
                 Ask::Drain => Answer::Draining(0),
+                Ask::StopDrain | Ask::DrainProgress => Answer::DrainProgress(DrainProgress::NOTHING),
                 Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),

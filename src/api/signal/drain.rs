@@ -22,6 +22,13 @@ impl Signal {
         self.hub.with(|server, now| server.drain(now, within));
     }
 
+    /// Takes new clients again. Those that were told to go still do.
+    pub(crate) fn stop_drain(&self) {
+        if self.counters.draining.swap(false, Ordering::Relaxed) {
+            self.hub.with(|server, _| server.stop_drain());
+        }
+    }
+
     /// Whether clients are sent elsewhere.
     pub(crate) fn is_draining(&self) -> bool {
         self.counters.draining.load(Ordering::Relaxed)

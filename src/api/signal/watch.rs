@@ -64,11 +64,6 @@ impl Service {
         }
     }
 
-    /// Tells every client to go elsewhere; sockets are closed within this time.
-    pub fn drain_signaling(&self, within: Duration) {
-        self.signal.drain(within.min(self.settings.load().config.signal.drain_within));
-    }
-
     /// Waits until no socket is left, but not for longer than this; answers how many are.
     pub async fn signaling_drained(&self, time_max: Duration) -> usize {
         self.signal.drained(time_max).await

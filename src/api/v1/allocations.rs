@@ -142,6 +142,7 @@ pub(super) async fn page_of(
         other @ (cluster::Answer::Cut(_)
         | cluster::Answer::Closed(_)
         | cluster::Answer::Draining(_)
+        | cluster::Answer::DrainProgress(_)
         | cluster::Answer::SecretsInUse(_)
         | cluster::Answer::Ended(_)
         | cluster::Answer::Explained(_)) => {

@@ -4,20 +4,10 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{allocations::misunderstood, answers::unanswered};
 use crate::{
-    api::{
-        body::Answer,
-        caller::Caller,
-        problem::{NODE_SILENT, NODE_UNKNOWN, Problem, ProblemKind},
-        query::Path,
-        service::Service,
-    },
-    cluster::{self, Ask, Health, NodeInfo, NodeState, Scope},
+    api::{body::Answer, caller::Caller, problem::Problem, service::Service},
+    cluster::{Health, NodeInfo, NodeState, Scope},
 };
-
-/// What `POST /v1/nodes/{id}/drain` refuses by itself.
-pub(crate) const DRAIN_PROBLEMS: &[ProblemKind] = &[NODE_UNKNOWN, NODE_SILENT];
 
 /// The nodes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,14 +72,6 @@ pub(crate) enum ClusterStatus {
     Degraded,
 }
 
-/// A node that drains.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct DrainAnswer {
-    id: String,
-    /// How many allocations are left.
-    allocations: u64,
-}
-
 /// The nodes, with where they are and how busy they are.
 #[utoipa::path(
     get,
@@ -107,42 +89,25 @@ pub(crate) async fn list_nodes(
     Ok(Answer(NodesAnswer { nodes, cluster: ClusterView::of(service.cluster.health()) }))
 }
 
-/// Has a node refuse new allocations from now on. Calls that are up go on; only a restart undoes it.
-#[utoipa::path(
-    post,
-    path = "/v1/nodes/{id}/drain",
-    tag = "nodes",
-    params(("id" = String, Path, description = "The name of the node.")),
-    responses((status = 200, description = "It drains.", body = DrainAnswer))
-)]
-pub(crate) async fn drain_node(
-    State(service): State<Service>,
-    Path(id): Path<String>,
-    caller: Caller,
-) -> Result<Answer<DrainAnswer>, Problem> {
-    caller.require(Scope::Admin)?;
-    match service.cluster.ask(&id, Ask::Drain).await {
-        Ok(cluster::Answer::Draining(allocations)) => {
-            tracing::info!(caller = &*caller.id, node = id, "A node drains.");
-            Ok(Answer(DrainAnswer { id, allocations }))
+impl From<NodeState> for NodeStateView {
+    fn from(state: NodeState) -> Self {
+        match state {
+            NodeState::Serving => Self::Serving,
+            NodeState::Draining => Self::Draining,
         }
-        Ok(other) => Err(misunderstood(&id, &other)),
-        Err(error) => Err(unanswered(&error)),
     }
 }
 
 impl NodeView {
     fn of(service: &Service, node: &NodeInfo) -> Self {
         // What this node knows of itself is newer than what it told the others.
-        let drains = node.id == service.cluster.id() && service.node.is_draining();
+        let is_own = node.id == service.cluster.id();
+        let drains = if is_own { service.node.is_draining() } else { node.state == NodeState::Draining };
         Self {
             id: node.id.clone(),
             region: node.region.clone(),
             uris: node.uris.clone(),
-            state: match node.state {
-                NodeState::Serving if !drains => NodeStateView::Serving,
-                NodeState::Serving | NodeState::Draining => NodeStateView::Draining,
-            },
+            state: if drains { NodeStateView::Draining } else { NodeStateView::Serving },
             allocations: node.load.allocations,
             allocations_max: node.load.allocations_max,
             bytes_per_second: node.load.bytes_per_second,

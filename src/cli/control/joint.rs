@@ -13,8 +13,8 @@ use crate::{
     api::{Circumstances, Service, explain},
     cli::now_unix,
     cluster::{
-        AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, DroppedRecord, Handler,
-        NodeLoad, NodeState, UserReport,
+        AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, DrainProgress,
+        DroppedRecord, Handler, NodeLoad, NodeState, UserReport,
     },
     credentials::{Directory, Revocations},
     runtime::{ListFilter, NodeHandle},
@@ -114,6 +114,9 @@ impl Joint {
     /// brought it, who counts what is ended.
     pub(super) async fn reconcile(&self) {
         self.node.history().forget_old(now_unix());
+        if let Some(service) = self.service.get() {
+            service.review_drain();
+        }
         self.give_directory();
         let revocations = self.cluster.revocations();
         let seen = std::mem::replace(&mut self.given().seen, Arc::clone(&revocations));
@@ -187,14 +190,39 @@ impl Joint {
     }
 
     async fn drain(&self) -> u64 {
-        if !self.node.is_draining() {
-            tracing::info!(
-                "Draining as asked through the API: new allocations are refused until the process ends."
-            );
-            self.node.drain();
-            self.cluster.announce();
+        match self.service.get() {
+            Some(service) if service.begin_drain() => {
+                tracing::info!(
+                    "Draining, as asked through the API: new allocations are made on other nodes."
+                );
+            }
+            Some(_) => {}
+            None => self.node.drain(Arc::default()),
         }
         self.node.allocations().await as u64
+    }
+
+    async fn drain_progress(&self) -> DrainProgress {
+        match self.service.get() {
+            Some(service) => service.drain_progress().await,
+            None => DrainProgress {
+                state: if self.node.is_draining() { NodeState::Draining } else { NodeState::Serving },
+                is_final: false,
+                since: None,
+                seconds_left: None,
+                allocations: self.node.allocations().await as u64,
+                sockets: 0,
+            },
+        }
+    }
+
+    /// What the progress says then tells whether it was done.
+    async fn stop_drain(&self) -> DrainProgress {
+        let was_draining = self.node.is_draining();
+        if self.service.get().is_some_and(Service::end_drain) && was_draining {
+            tracing::info!("No longer draining, as asked through the API: allocations are made again.");
+        }
+        self.drain_progress().await
     }
 }
 
@@ -209,6 +237,8 @@ impl Handler for Joint {
                 Ask::Allocations(query) => Answer::Allocations(self.page(query).await),
                 Ask::Close { allocation } => Answer::Closed(self.close(&allocation).await),
                 Ask::Drain => Answer::Draining(self.drain().await),
+                Ask::StopDrain => Answer::DrainProgress(self.stop_drain().await),
+                Ask::DrainProgress => Answer::DrainProgress(self.drain_progress().await),
                 Ask::EndSessions(which) => Answer::Ended(match self.service.get() {
                     Some(service) => service.end_sessions(which).await,
                     None => 0,

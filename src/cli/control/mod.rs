@@ -135,11 +135,6 @@ impl Control {
         Ok(())
     }
 
-    /// Tells other nodes at once that this one drains.
-    pub(super) fn announce(&self) {
-        self.cluster.announce();
-    }
-
     /// Waits until the last records are kept and the other nodes know that this one has ended, but not for ever. The
     /// shards must have ended, or never begun.
     pub(super) fn end(self) {

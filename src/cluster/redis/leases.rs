@@ -98,6 +98,7 @@ mod tests {
             incarnation: 1,
             region: String::new(),
             uris: Vec::new(),
+            addresses: Vec::new(),
             state,
             load: NodeLoad::default(),
             version: String::new(),

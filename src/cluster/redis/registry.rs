@@ -254,6 +254,7 @@ mod tests {
             incarnation,
             region: String::new(),
             uris: Vec::new(),
+            addresses: Vec::new(),
             state: NodeState::Serving,
             load: NodeLoad::default(),
             version: String::new(),

@@ -36,12 +36,23 @@ pub(super) const KEYS: &[Key] = &[
         path: "runtime.drain_timeout",
         rule: duration(0, 86_400),
         brief: "How long SIGTERM waits for allocations to end",
-        about: "In that time calls go on and are refreshed, new allocations are refused, and /readyz answers 503. A second \
+        about: "In that time calls go on and are refreshed, new ones are made on other nodes, and /readyz answers 503. A second \
                 signal ends at once. Service managers must wait longer than this (TimeoutStopSec, \
                 terminationGracePeriodSeconds).",
         secret: false,
         reloads: true,
         field: |config| &mut config.runtime.drain_timeout,
+    },
+    Key {
+        path: "runtime.drain_redirect",
+        rule: ANY,
+        brief: "Whether a node that drains sends new clients to other nodes",
+        about: "With 300 (Try Alternate) and the address of a node that fits, by the transport and address family the client \
+                came by; without one, and for clients on the internet where other nodes have private addresses only, 508. \
+                Turn it off where clients can't reach each node by its own address, as behind one load balancer for all.",
+        secret: false,
+        reloads: true,
+        field: |config| &mut config.runtime.drain_redirect,
     },
     Key {
         path: "log.level",

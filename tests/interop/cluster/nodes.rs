@@ -62,7 +62,7 @@ fn a_draining_node_is_never_named() {
     assert_eq!(named(&cluster, 0), hosts(&cluster, &[0]));
     assert_eq!(held.refresh(600), Ok(600), "what lives goes on");
     assert_eq!(held_too.refresh(600), Ok(600), "what lives goes on");
-    assert_eq!(issued.client(&cluster.nodes[1]).allocate(), Err(508), "nothing new begins");
+    assert_eq!(issued.client(&cluster.nodes[1]).allocate(), Err(300), "nothing new begins");
 }
 
 /// The state in which a node lists another.

@@ -76,6 +76,11 @@ impl Client {
         Self { nonce: other.nonce.clone(), ..self }
     }
 
+    /// The same for a server of another realm.
+    pub(crate) fn with_realm(self, realm: &str) -> Self {
+        Self { realm: realm.to_owned(), ..self }
+    }
+
     /// Talks to another server from now on, from the same address and with what it knows.
     pub(crate) fn move_to(&self, server: SocketAddr) {
         self.socket.connect(server).unwrap();

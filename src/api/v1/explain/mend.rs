@@ -129,6 +129,7 @@ const fn refused(code: Code) -> &'static str {
             "Raise limits.permissions_per_allocation or limits.channels_per_allocation if so many peers are meant."
         }
         Code::Success
+        | Code::TryAlternate
         | Code::Unauthenticated
         | Code::Forbidden
         | Code::StaleNonce

@@ -181,6 +181,7 @@ const fn refused(code: Code, request: Option<Request>) -> &'static str {
         Code::PeerAddressFamilyMismatch => "the allocation has no address of the peer's family",
         Code::InsufficientCapacity => "the most permissions, channels or allocations there can be",
         Code::Success
+        | Code::TryAlternate
         | Code::Unauthenticated
         | Code::Forbidden
         | Code::StaleNonce

@@ -1,0 +1,215 @@
+//! Sending the clients of this node elsewhere: begun by signal, command or API, on this node or another one.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Service,
+    choice::{NODES_MAX, Preference, choose},
+    service::unix_millis,
+};
+use crate::{
+    cluster::{DrainProgress, NodeInfo, NodeState},
+    turn::{Alternate, Label as _, Transport},
+};
+
+/// Whether this node sends its clients elsewhere, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Drain(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    begun: Option<Begun>,
+    /// What the relay names to clients.
+    alternates: Arc<[Alternate]>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    /// In milliseconds since the Unix epoch.
+    since: u64,
+    deadline: Instant,
+    time_max: Duration,
+    /// The process ends with it.
+    is_final: bool,
+}
+
+impl Drain {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it began and when it should be over, in seconds since the Unix epoch; zeros while the node serves.
+    pub(super) fn times(&self) -> (u64, u64) {
+        let begun = self.state().begun;
+        begun.map_or((0, 0), |begun| (begun.since / 1000, begun.since / 1000 + begun.time_max.as_secs()))
+    }
+}
+
+impl Service {
+    /// Sends clients elsewhere from now on: new allocations are made on other nodes, credentials of no node name this
+    /// one, sessions go to others over a spread of time. What is up goes on. Answers whether that is news.
+    pub fn begin_drain(&self) -> bool {
+        self.drain_with(false)
+    }
+
+    /// The same, before the process ends: this cannot be undone, and its time begins now.
+    pub fn begin_final_drain(&self) {
+        self.drain_with(true);
+    }
+
+    fn drain_with(&self, is_final: bool) -> bool {
+        let config = &self.settings.load_full().config;
+        let time_max = config.runtime.drain_timeout;
+        let alternates = self.alternates();
+        let within =
+            if is_final { time_max.min(config.signal.drain_within) } else { config.signal.drain_within };
+        // All of it within the lock, so that nothing is left half done when somebody takes it back.
+        let mut state = self.drain.state();
+        let is_news = state.begun.is_none();
+        if is_news || is_final {
+            let deadline = Instant::now() + time_max;
+            state.begun = Some(Begun { since: unix_millis(), deadline, time_max, is_final });
+        }
+        state.alternates = Arc::clone(&alternates);
+        self.node.drain(alternates);
+        self.signal.drain(within);
+        self.cluster.announce();
+        is_news
+    }
+
+    /// Serves clients again. `false` if the process is to end.
+    pub fn end_drain(&self) -> bool {
+        let mut state = self.drain.state();
+        if state.begun.is_some_and(|begun| begun.is_final) {
+            return false;
+        }
+        state.begun = None;
+        self.node.stop_drain();
+        self.signal.stop_drain();
+        self.cluster.announce();
+        true
+    }
+
+    /// Whether clients are sent elsewhere, and how many are left.
+    pub async fn drain_progress(&self) -> DrainProgress {
+        let allocations = self.node.allocations().await as u64;
+        let begun = self.drain.state().begun;
+        DrainProgress {
+            state: if begun.is_some() { NodeState::Draining } else { NodeState::Serving },
+            is_final: begun.is_some_and(|begun| begun.is_final),
+            since: begun.map(|begun| begun.since),
+            seconds_left: begun.map(|begun| {
+                begun.deadline.saturating_duration_since(Instant::now()).as_secs_f64().ceil() as u64
+            }),
+            allocations,
+            sockets: self.signaling_sockets() as u64,
+        }
+    }
+
+    /// Looks again which nodes clients can be sent to, while they are.
+    pub fn review_drain(&self) {
+        if self.drain.state().begun.is_none() {
+            return;
+        }
+        let alternates = self.alternates();
+        let mut state = self.drain.state();
+        if state.begun.is_some() && state.alternates != alternates {
+            state.alternates = Arc::clone(&alternates);
+            // Within the lock, so that no older list comes after a newer one.
+            self.node.drain(alternates);
+        }
+    }
+
+    /// Where new clients can go: to the nodes that credentials would name.
+    fn alternates(&self) -> Arc<[Alternate]> {
+        let settings = self.settings.load_full();
+        if !settings.config.runtime.drain_redirect {
+            return Arc::default();
+        }
+        let known = self.cluster.nodes();
+        let own = self.cluster.id();
+        let preference = Preference {
+            region: None,
+            home: &settings.config.node.region,
+            label: None,
+            count: NODES_MAX,
+            own,
+            now: unix_millis(),
+        };
+        // In the order of their names: a list that says the same is the same.
+        let chosen = choose(&known.list, |node| node.id != own, &preference, || self.random());
+        let chosen: BTreeMap<&str, &NodeInfo> = chosen.iter().map(|node| (node.id.as_str(), *node)).collect();
+        chosen.into_values().flat_map(alternates_of).collect()
+    }
+}
+
+/// The listeners of a node, as it says where clients reach them.
+fn alternates_of(node: &NodeInfo) -> impl Iterator<Item = Alternate> {
+    let domain = domain_of(node);
+    node.addresses.iter().filter_map(move |reached| {
+        let transport =
+            Transport::MEMBERS.iter().copied().find(|known| known.as_str() == reached.transport)?;
+        Some(Alternate { transport, address: reached.address, domain: domain.map(Into::into) })
+    })
+}
+
+/// The host name of its `turns:` URI: what its certificate is for.
+fn domain_of(node: &NodeInfo) -> Option<&str> {
+    let names = node.uris.iter().filter_map(|uri| {
+        let authority = uri.strip_prefix("turns:")?.split('?').next()?;
+        let is_literal = authority.starts_with('[');
+        let host = authority.split(':').next().filter(|host| !is_literal && !host.is_empty())?;
+        host.parse::<std::net::Ipv4Addr>().is_err().then_some(host)
+    });
+    names.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{NodeAddress, NodeLoad};
+
+    fn node(uris: &[&str]) -> NodeInfo {
+        NodeInfo {
+            id: "n1".to_owned(),
+            incarnation: 1,
+            region: String::new(),
+            uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
+            addresses: [
+                ("udp", "203.0.113.1:3478"),
+                ("tls", "[2001:db8::1]:5349"),
+                ("quic", "203.0.113.1:1"),
+            ]
+            .map(|(transport, address)| NodeAddress {
+                transport: transport.to_owned(),
+                address: address.parse().unwrap(),
+            })
+            .to_vec(),
+            state: NodeState::Serving,
+            load: NodeLoad::default(),
+            version: "1".to_owned(),
+            told: 0,
+        }
+    }
+
+    #[test]
+    fn listeners_of_a_node_are_named_with_what_its_certificate_is_for() {
+        let named =
+            node(&["turn:t.example.org:3478?transport=udp", "turns:t.example.org:5349?transport=tcp"]);
+        let found: Vec<Alternate> = alternates_of(&named).collect();
+        let of = |transport, address: &str| Alternate {
+            transport,
+            address: address.parse().unwrap(),
+            domain: Some("t.example.org".into()),
+        };
+        let wanted = [of(Transport::Udp, "203.0.113.1:3478"), of(Transport::Tls, "[2001:db8::1]:5349")];
+        assert_eq!(found, wanted, "a transport that is not known yet is passed over");
+        for uri in ["turns:203.0.113.1:5349", "turns:[2001:db8::1]:5349", "turn:t.example.org:3478"] {
+            assert_eq!(domain_of(&node(&[uri])), None, "{uri}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What is changed while calls run: a configuration that is read again, a node that is drained.
+
+mod drain;
+mod reload;
+mod traffic;
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::signal_support::{Node, Setup};
+use crate::support::Client;
+
+/// Nodes whose clients may reach peers on this machine, with signaling without limits. coturn's client draws channel
+/// numbers that only RFC 5766 allowed.
+fn setup() -> Setup {
+    let setup = Setup::default().unlimited().with("protocol.legacy_channel_numbers", true);
+    setup.with("peers.allow", r#"["127.0.0.0/8"]"#)
+}
+
+/// Where a node listens for UDP clients.
+fn udp(node: &Node) -> SocketAddr {
+    node.logged("Listening.")["address"].as_str().unwrap().parse().unwrap()
+}
+
+fn json_of((status, body): (u16, String), wanted: u16) -> Value {
+    assert_eq!(status, wanted, "{body}");
+    serde_json::from_str(&body).unwrap_or_else(|_| panic!("{body}"))
+}
+
+/// A credential of a node: the whole answer.
+fn issue(node: &Node) -> Value {
+    json_of(node.post("/v1/turn/credentials", &json!({ "user": "ann", "ttl": 3600, "count": 2 })), 201)
+}
+
+/// A client of a node, with a credential of the same one.
+fn client(of: &Node, at: &Node) -> Client {
+    let issued = issue(of);
+    let servers = issued["iceServers"].as_array().unwrap();
+    let server = servers.iter().find(|server| server["username"].is_string()).unwrap();
+    let text = |field: &str| server[field].as_str().unwrap().to_owned();
+    Client::new(udp(at)).with_realm("signal.test").with_credential(text("username"), text("credential"))
+}
