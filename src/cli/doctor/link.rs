@@ -19,7 +19,7 @@ use webrtc_util::Conn;
 
 use super::{target::Way, tls::Observed};
 use crate::{
-    stun::{FRAME_BYTES_MAX, Frame, next_frame, padding},
+    stun::{Class, FRAME_BYTES_MAX, Frame, Message, attribute, next_frame, padding},
     turn::Transport,
 };
 
@@ -183,6 +183,57 @@ impl<S: AsyncRead + AsyncWrite + Send + 'static> Conn for Framed<S> {
 
     async fn close(&self) -> Result<(), webrtc_util::Error> {
         Ok(self.writer.lock().await.shutdown().await?)
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}
+
+/// A link without the ICMP errors of RFC 8656 §11.6, at which the client of the `turn` crate stops reading.
+pub(super) struct WithoutIcmp(pub(super) Link);
+
+#[async_trait]
+impl Conn for WithoutIcmp {
+    async fn connect(&self, address: SocketAddr) -> Result<(), webrtc_util::Error> {
+        self.0.connect(address).await
+    }
+
+    async fn recv(&self, buffer: &mut [u8]) -> Result<usize, webrtc_util::Error> {
+        Ok(self.recv_from(buffer).await?.0)
+    }
+
+    async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr), webrtc_util::Error> {
+        loop {
+            let (length, from) = self.0.recv_from(buffer).await?;
+            let message = Message::parse(buffer.get(..length).unwrap_or_default());
+            let is_icmp = message.is_ok_and(|message| {
+                message.class() == Class::Indication && message.find(attribute::DATA).is_none()
+            });
+            if !is_icmp {
+                return Ok((length, from));
+            }
+        }
+    }
+
+    async fn send(&self, bytes: &[u8]) -> Result<usize, webrtc_util::Error> {
+        self.0.send(bytes).await
+    }
+
+    async fn send_to(&self, bytes: &[u8], address: SocketAddr) -> Result<usize, webrtc_util::Error> {
+        self.0.send_to(bytes, address).await
+    }
+
+    fn local_addr(&self) -> Result<SocketAddr, webrtc_util::Error> {
+        self.0.local_addr()
+    }
+
+    fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.remote_addr()
+    }
+
+    async fn close(&self) -> Result<(), webrtc_util::Error> {
+        self.0.close().await
     }
 
     fn as_any(&self) -> &(dyn Any + Send + Sync) {

@@ -11,7 +11,7 @@ use tokio::{
 };
 use turn::client::{Client, ClientConfig};
 
-use super::link::Link;
+use super::link::{Link, WithoutIcmp};
 
 /// A request with all its retransmissions.
 const REQUEST_MAX: Duration = Duration::from_secs(4);
@@ -76,7 +76,7 @@ impl Allocation {
             realm: String::new(),
             software: String::new(),
             rto_in_ms: 0,
-            conn: link,
+            conn: std::sync::Arc::new(WithoutIcmp(link)),
             vnet: None,
         };
         let client = Client::new(config).await.map_err(other)?;
