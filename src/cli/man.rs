@@ -14,12 +14,13 @@ use super::{command, exit::EXIT_CODES, exit::Failure, terminal};
 /// More flags than these would bury the name of a command in its synopsis.
 const SYNOPSIS_FLAGS_MAX: usize = 8;
 
-const SIGNALS: [(&str, &str); 3] = [
+const SIGNALS: [(&str, &str); 4] = [
     (
         "SIGTERM, SIGINT",
-        "End: refuse new allocations, wait for those that are up, at most for runtime.drain_timeout. A second one ends at \
+        "End: send new clients to other nodes, wait for allocations that are up, at most for runtime.drain_timeout. A second one ends at \
          once.",
     ),
+    ("SIGUSR1", "Send clients elsewhere and serve on what is up, as `iceway drain` does."),
     (
         "SIGHUP",
         "Read configuration, API keys and certificates again. What is wrong is logged, and changes nothing.",
