@@ -7,8 +7,8 @@ use std::{
 };
 
 use iceway::signaling::{
-    Answer, Ask, CallGrants, CallMode, Client, ConnectionId, Decision, Frame, Grants, Identity, Instant,
-    Limits, Next, NodeName, Now, Options, Output, Role, Server, Setup, UserId, Written,
+    Answer, Ask, CallGrants, CallMode, CallStep, Client, ConnectionId, Decision, EventKind, Frame, Grants,
+    Identity, Instant, Limits, Next, NodeName, Now, Options, Output, Role, Server, Setup, UserId, Written,
 };
 use serde_json::Value;
 
@@ -66,7 +66,14 @@ pub(crate) struct Cluster {
     opened: u64,
     /// When nodes died or were given up: what was under way then may be lost.
     pub(crate) troubles: Vec<u64>,
+    /// What was told of calls: which, what, by whom, when.
+    pub(crate) steps: Vec<(String, CallStep, usize, u64)>,
+    /// When processes of nodes began, and when they were killed.
+    processes: Vec<(usize, u64, Option<u64>)>,
 }
+
+/// How long it takes until nodes know of each other, and what each other knows.
+const TELLING: u64 = 3000;
 
 impl Cluster {
     pub(crate) fn new(seed: u64, nodes: usize, phones: usize) -> Self {
@@ -80,6 +87,8 @@ impl Cluster {
             planned: 0,
             opened: 0,
             troubles: Vec::new(),
+            steps: Vec::new(),
+            processes: Vec::new(),
         };
         for node in 0..nodes {
             cluster.nodes.push(Node { server: None, run: 0, sockets: BTreeMap::new(), is_draining: false });
@@ -115,6 +124,7 @@ impl Cluster {
         let Some(slot) = self.nodes.get_mut(node) else { return };
         (slot.server, slot.run, slot.is_draining) = (Some(Server::new(setup)), run, false);
         slot.sockets.clear();
+        self.processes.push((node, self.now, None));
         for other in 0..self.nodes.len() {
             if other != node && self.nodes[other].server.is_some() {
                 let (here, there) = (self.chance.below(2000), self.chance.below(2000));
@@ -128,11 +138,24 @@ impl Cluster {
     pub(crate) fn crash(&mut self, node: usize) {
         let sockets = self.end_process(node);
         self.troubles.push(self.now);
+        let mut processes = self.processes.iter_mut().rev();
+        processes.find(|(of, ..)| *of == node).expect("a process of it").2 = Some(self.now);
         self.plan(LEASE, Happening::LeaseOver(node, self.nodes[node].run));
         for phone in sockets {
             let after = 100 + self.chance.below(3000);
             self.plan(after, Happening::Connect(phone));
         }
+    }
+
+    /// Whether a node that knows of what happened at a node at some time has lived on since.
+    pub(crate) fn is_remembered(&self, node: usize, at: u64) -> bool {
+        let is_at = |begin: u64, end: Option<u64>| begin <= at && end.is_none_or(|end| end >= at);
+        let was_told = self.processes.iter().any(|(of, begin, end)| {
+            *of == node && is_at(*begin, *end) && end.is_none_or(|end| end > at + TELLING)
+        });
+        self.processes.iter().any(|(of, begin, end)| {
+            end.is_none() && if *of == node { *begin <= at } else { was_told && begin + TELLING <= at }
+        })
     }
 
     fn end_process(&mut self, node: usize) -> Vec<usize> {
@@ -372,7 +395,12 @@ impl Cluster {
             let Some(output) = server.poll_output() else { return };
             match output {
                 Output::Wake(connection) => self.read(node, connection),
-                Output::Event(event) => server.handle_recorded(now, event.number),
+                Output::Event(event) => {
+                    server.handle_recorded(now, event.number);
+                    if let EventKind::Call { step, call } = event.kind {
+                        self.steps.push((call.id.as_str().to_owned(), step, node, self.now));
+                    }
+                }
                 Output::IceServers { .. } => {}
                 Output::ToNode { node: to, run, bytes } => {
                     let to = (0..self.nodes.len()).find(|other| name(*other) == *to.0).expect("a node");
@@ -472,6 +500,14 @@ fn options() -> Options {
         connects_per_address: 0,
         errors_per_minute: 0,
         joins_per_minute: 0,
+        descriptions_per_second: 0,
+        candidates_per_second: 0,
+        offers_per_minute: 0,
+        offers_per_hour: 0,
+        callees_per_hour: 0,
+        offers_per_pair: 0,
+        offers_per_callee: 0,
+        declined_delay: Duration::ZERO,
         ..Limits::default()
     };
     Options { limits: unlimited, ..Options::default() }

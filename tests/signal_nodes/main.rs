@@ -12,6 +12,7 @@ mod phone;
 use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::{Cluster, Happening};
+use iceway::signaling::CallStep;
 use serde_json::json;
 
 /// How long after the death of a node what was under way then may be missing.
@@ -104,7 +105,7 @@ fn sweep(seeds: u64, prepare: impl Fn(&mut Cluster), trouble: impl Fn(&mut Clust
     let first = number("SIGNAL_SEED");
     let seeds = if first.is_some() { 1 } else { number("SIGNAL_SEEDS").unwrap_or(seeds) };
     let mut resumes = BTreeMap::new();
-    let mut messages = 0;
+    let (mut messages, mut calls) = (0, 0);
     for seed in (0..seeds).map(|seed| first.unwrap_or(seed)) {
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let nodes = 2 + (seed % 4) as usize;
@@ -118,6 +119,7 @@ fn sweep(seeds: u64, prepare: impl Fn(&mut Cluster), trouble: impl Fn(&mut Clust
         for how in cluster.phones.iter().flat_map(|phone| &phone.resumes) {
             *resumes.entry(how.clone()).or_insert(0) += 1;
         }
+        calls += cluster.steps.iter().filter(|(_, step, ..)| is_end(*step)).count();
         messages += cluster
             .phones
             .iter()
@@ -125,7 +127,7 @@ fn sweep(seeds: u64, prepare: impl Fn(&mut Cluster), trouble: impl Fn(&mut Clust
             .map(|life| life.got.len())
             .sum::<usize>();
     }
-    println!("{seeds} seeds: {messages} messages arrived, sessions went on {resumes:?}");
+    println!("{seeds} seeds: {messages} messages arrived, {calls} calls ended, sessions went on {resumes:?}");
 }
 
 fn run(cluster: &mut Cluster, trouble: &impl Fn(&mut Cluster, usize)) {
@@ -137,12 +139,28 @@ fn run(cluster: &mut Cluster, trouble: &impl Fn(&mut Cluster, usize)) {
         act(cluster, phone);
         trouble(cluster, phone);
     }
+    cluster.advance(15_000);
+    hang_up(cluster);
     // Everything that was cut off or dead comes back, and all that was under way arrives.
     cluster.net.loss = 0;
-    for _ in 0..120 {
+    for second in 0..200 {
         cluster.advance(1000);
         for phone in 0..cluster.phones.len() {
             cluster.acknowledge(phone);
+        }
+        // Of calls that could not be hung up when nodes had just died.
+        if second == 60 {
+            hang_up(cluster);
+        }
+    }
+}
+
+/// All phones hang up.
+fn hang_up(cluster: &mut Cluster) {
+    for phone in 0..cluster.phones.len() {
+        for call in cluster.phones[phone].calls.clone().into_keys() {
+            let hangup = cluster.phones[phone].about("call-hangup", &call);
+            cluster.send(phone, &hangup);
         }
     }
 }
@@ -158,7 +176,8 @@ fn act(cluster: &mut Cluster, phone: usize) {
         .filter(|(other, _)| *other != phone)
         .filter_map(|(_, phone)| phone.session.clone())
         .collect();
-    let frame = match cluster.chance.below(12) {
+    let frame = match cluster.chance.below(16) {
+        12..=15 => return call(cluster, phone),
         0 => {
             let status = cluster.chance.pick(&["online", "away", "dnd"]);
             json!({"type": "presence", "set": status})
@@ -186,10 +205,64 @@ fn act(cluster: &mut Cluster, phone: usize) {
     cluster.send(phone, &frame);
 }
 
+/// A phone does something about its calls, or calls somebody.
+fn call(cluster: &mut Cluster, phone: usize) {
+    let known = cluster.phones[phone].calls.iter().next().map(|(call, is_active)| (call.clone(), *is_active));
+    let frame = match (known, cluster.chance.below(6)) {
+        (Some((call, false)), 0..=2) => cluster.phones[phone].about("call-answer", &call),
+        (Some((call, false)), 3) => cluster.phones[phone].about("call-ringing", &call),
+        (Some((call, false)), 4) => cluster.phones[phone].about("call-reject", &call),
+        (Some((call, _)), 5) => cluster.phones[phone].about("call-hangup", &call),
+        (Some((_, true)), 0..=4) => return,
+        (Some(_), 6..) => return,
+        (None, _) => {
+            let other = cluster.chance.below(cluster.phones.len() as u64) as usize;
+            let user = cluster.phones[other].user.clone();
+            if other == phone {
+                return;
+            }
+            let Some(frame) = cluster.phones[phone].offer(&user) else { return };
+            frame
+        }
+    };
+    cluster.send(phone, &frame);
+}
+
+/// Every call is answered once at most, and ends: none is left that nobody keeps.
+fn check_calls(cluster: &Cluster) {
+    let mut calls: BTreeMap<&str, Vec<(CallStep, usize, u64)>> = BTreeMap::new();
+    for (call, step, node, at) in &cluster.steps {
+        calls.entry(call).or_default().push((*step, *node, *at));
+    }
+    for (call, steps) in calls {
+        let is_near = |(_, _, at): &(CallStep, usize, u64)| {
+            cluster.troubles.iter().any(|trouble| trouble.abs_diff(*at) < 2 * TROUBLE)
+        };
+        let answers = steps.iter().filter(|(step, ..)| *step == CallStep::Answered).count();
+        let ends = steps.iter().filter(|(step, ..)| is_end(*step)).count();
+        let (_, node, at) = steps[0];
+        assert!(ends >= 1 || !cluster.is_remembered(node, at), "{call} never ends: {steps:?}");
+        if !steps.iter().any(is_near) {
+            assert!(answers <= 1 && ends == 1, "{call} is answered and ended once: {steps:?}");
+        }
+    }
+}
+
+fn is_end(step: CallStep) -> bool {
+    match step {
+        CallStep::Created | CallStep::PushNeeded | CallStep::Ringing | CallStep::Answered => false,
+        CallStep::Rejected | CallStep::Cancelled | CallStep::Missed | CallStep::Ended | CallStep::Failed => {
+            true
+        }
+    }
+}
+
 fn check(cluster: &Cluster) {
+    check_calls(cluster);
     let whole = whole_sessions(cluster);
     for phone in &cluster.phones {
-        assert!(phone.is_settled(), "{} waits for nothing", phone.user);
+        assert!(phone.is_welcome, "{} is there", phone.user);
+        assert_eq!(phone.unanswered(), Vec::<&serde_json::Value>::new(), "{} waits for nothing", phone.user);
         for (session, life) in &phone.lives {
             in_order(session, &life.got);
             all_arrived(cluster, session, &whole, life);

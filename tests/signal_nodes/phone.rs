@@ -33,6 +33,8 @@ pub(crate) struct Phone {
     /// How sessions went on: `whole`, `gap`, `unknown`, …
     pub(crate) resumes: Vec<String>,
     pub(crate) room: Option<String>,
+    /// Calls it knows of, and whether they are answered.
+    pub(crate) calls: BTreeMap<String, bool>,
 }
 
 impl Phone {
@@ -50,6 +52,7 @@ impl Phone {
             lives: BTreeMap::new(),
             resumes: Vec::new(),
             room: None,
+            calls: BTreeMap::new(),
         }
     }
 
@@ -69,6 +72,27 @@ impl Phone {
         self.count += 1;
         let data = json!({"from": session, "number": self.count});
         Some(self.request(json!({"type": "message", "to": {"session": to}, "data": data})))
+    }
+
+    /// Calls a user.
+    pub(crate) fn offer(&mut self, user: &str) -> Option<Value> {
+        let session = self.session.as_deref()?;
+        let call = format!("c_{}-{}", session.trim_start_matches("s_"), self.count);
+        self.calls.insert(call.clone(), false);
+        let data = json!({"type": "offer", "sdp": "v=0"});
+        Some(self.request(
+            json!({"type": "call-offer", "call": call, "to": {"user": user}, "media": ["audio"], "ttl": 20, "data": data}),
+        ))
+    }
+
+    /// A request about a call.
+    pub(crate) fn about(&mut self, kind: &str, call: &str) -> Value {
+        let mut frame = json!({"type": kind, "call": call});
+        if kind == "call-answer" {
+            frame["data"] = json!({"type": "answer", "sdp": "v=0"});
+            self.calls.insert(call.to_owned(), true);
+        }
+        self.request(frame)
     }
 
     /// A request, which is sent again until it is answered.
@@ -96,6 +120,15 @@ impl Phone {
             "welcome" => return self.welcomed(frame),
             "message" => self.got(frame),
             "ok" | "error" => self.answered(now, frame),
+            "call-offer" => {
+                self.calls.insert(call_of(frame), false);
+            }
+            "call-answer" => {
+                self.calls.insert(call_of(frame), true);
+            }
+            "call-cancelled" | "call-hangup" | "call-reject" => {
+                self.calls.remove(&call_of(frame));
+            }
             _ => {}
         }
         Vec::new()
@@ -122,6 +155,7 @@ impl Phone {
             // Another session: what the old one asked for is not known there.
             self.pending.clear();
             self.room = None;
+            self.calls.clear();
         }
         self.pending.values().cloned().collect()
     }
@@ -138,6 +172,11 @@ impl Phone {
         let Some(id) = frame["re"].as_str().and_then(|id| id.parse().ok()) else { return };
         let Some(request) = self.pending.remove(&id) else { return };
         let is_message = request["type"] == "message";
+        // What could not be done just now can be done later, but for an offer.
+        let is_over = frame["code"] != "unavailable" || request["type"] == "call-offer";
+        if let (true, true, Some(call)) = (frame["type"] == "error", is_over, request["call"].as_str()) {
+            self.calls.remove(call);
+        }
         if frame["type"] == "ok" && is_message {
             let to = request["to"]["session"].as_str().expect("a session").to_owned();
             let number = request["data"]["number"].as_u64().expect("a number");
@@ -146,8 +185,12 @@ impl Phone {
         }
     }
 
-    /// Whether every request was answered.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.is_welcome && self.pending.is_empty()
+    /// Requests that were not answered.
+    pub(crate) fn unanswered(&self) -> Vec<&Value> {
+        self.pending.values().collect()
     }
+}
+
+fn call_of(frame: &Value) -> String {
+    frame["call"].as_str().expect("a call").to_owned()
 }

@@ -1,6 +1,8 @@
 //! Calls and the other nodes: what those tell of theirs, frames that come from there, calls that move along with their
 //! caller, and who goes on when a node dies.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{
@@ -15,6 +17,9 @@ use super::{
     registry::Owner,
     tally::Called,
 };
+
+/// How much later the next node ends a call that nobody goes on with.
+const ORPHAN_STEP: Duration = Duration::from_secs(2);
 
 impl Server {
     /// A frame about a call of this node, of a session of another one. The answer goes by
@@ -58,7 +63,10 @@ impl Server {
         let expires = expires.unwrap_or_else(|| now.monotonic.after(self.setup.options.ring_timeout_max));
         let is_new = known.is_none();
         let was_ended = known.is_some_and(Call::is_ended);
-        let call = Call::known(now.monotonic, record, expires);
+        // Timers of before mean nothing any more.
+        let generation = known.map_or(0, |known| known.generation.wrapping_add(1));
+        let mut call = Call::known(now.monotonic, record, expires);
+        call.generation = generation;
         self.count_announced(now.monotonic, &call.record, is_new, was_ended);
         self.calls.put(now.monotonic, Owner::Node(node.clone()), call);
         self.end_crossed(now, &id);
@@ -98,11 +106,14 @@ impl Server {
         calls.iter().filter_map(|id| self.calls.get(id)).map(|call| call.record.clone()).collect()
     }
 
-    /// A node has told all its calls anew, and these are they: what else was known of it is over.
+    /// A node has told all its calls anew, and these are they: what else it told of before is over. What it is only
+    /// supposed to go on with stays until it does.
     pub(in crate::signaling) fn calls_confirmed(&mut self, now: Now, node: &NodeName, calls: &[CallId]) {
         let known = self.calls.kept_by(&Owner::Node(node.clone()));
         for id in known.into_iter().filter(|id| !calls.contains(id)) {
-            self.calls.remove(&id);
+            if !self.is_inherited(&id) {
+                self.calls.remove(&id);
+            }
         }
         self.calls.forget_ended(now.monotonic);
     }
@@ -113,12 +124,24 @@ impl Server {
         for id in self.calls.kept_by(&Owner::Node(node.clone())) {
             match self.heir(&id, node) {
                 Some(Home::Here) => self.take_over(now, &id),
-                Some(Home::Node(heir)) => self.calls.set_owner(&id, Owner::Node(heir)),
+                Some(Home::Node(heir)) => {
+                    self.calls.set_owner(&id, Owner::Node(heir));
+                    self.arm_orphan(now, &id);
+                }
                 None => {
                     self.calls.set_owner(&id, Owner::Nobody);
                     self.arm_orphan(now, &id);
                 }
             }
+        }
+    }
+
+    /// Whether a call is supposed to go on at another node, which has not said so: that one may see it otherwise, since
+    /// the session for which it should was just about to move, or end.
+    pub(super) fn is_inherited(&self, id: &CallId) -> bool {
+        match (self.calls.owner(id), self.calls.get(id)) {
+            (Some(Owner::Node(owner)), Some(call)) => !call.is_ended() && call.record.node != *owner,
+            (Some(Owner::Here | Owner::Nobody | Owner::Node(_)) | None, _) => false,
         }
     }
 
@@ -164,28 +187,21 @@ impl Server {
         }
     }
 
-    /// Sets the time at which a call is over that nobody goes on with.
+    /// Sets the time at which a call is over that nobody goes on with: on the first node, and later on each one after
+    /// it, since that one may have come too late to know of the call.
     fn arm_orphan(&mut self, now: Now, id: &CallId) {
-        let at = now.monotonic.after(self.setup.options.away_grace);
+        let at = now.monotonic.after(self.setup.options.away_grace + ORPHAN_STEP * self.rank());
         let Some(call) = self.calls.get_mut(id) else { return };
         call.generation = call.generation.wrapping_add(1);
         let generation = call.generation;
         self.timer(at, Timer::Call(id.clone(), generation));
     }
 
-    /// Nobody came: one node ends the call for all, and the others forget it should that one be gone as well.
+    /// Nobody came: this node ends the call for all.
     pub(super) fn orphan_due(&mut self, now: Now, id: &CallId) {
-        if self.is_first_node() {
-            self.take_over(now, id);
-            let is_ringing = self.calls.get(id).is_some_and(Call::is_ringing);
-            return if is_ringing { self.end_without_caller(now, id) } else { self.end_lost(now, id) };
-        }
-        let Some(call) = self.calls.get_mut(id) else { return };
-        if std::mem::replace(&mut call.caller, Presence::Lost) == Presence::Lost {
-            self.calls.remove(id);
-        } else {
-            self.arm_orphan(now, id);
-        }
+        self.take_over(now, id);
+        let is_ringing = self.calls.get(id).is_some_and(Call::is_ringing);
+        if is_ringing { self.end_without_caller(now, id) } else { self.end_lost(now, id) }
     }
 
     /// A session moved from one node to another, its calls along; called on all nodes, also on those two.
@@ -215,6 +231,7 @@ impl Server {
                     if let Some(call) = self.calls.get_mut(&id) {
                         call.forget_descriptions();
                     }
+                    self.arm_orphan(now, &id);
                 }
             }
         }

@@ -98,6 +98,7 @@ impl Server {
         match self.calls.owner(id) {
             Some(Owner::Here) => {}
             Some(Owner::Nobody) => return self.orphan_due(now, id),
+            Some(Owner::Node(_)) if self.is_inherited(id) => return self.orphan_due(now, id),
             Some(Owner::Node(_)) | None => return,
         }
         match call.record.state {

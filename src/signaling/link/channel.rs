@@ -20,12 +20,14 @@ pub(super) struct Channel {
     // Out.
     stream: u64,
     /// Closed batches that are not acknowledged; the first has the number `base`.
-    ring: VecDeque<Bytes>,
+    ring: VecDeque<Batch>,
     base: u64,
     /// The number of the next batch to send.
     cursor: u64,
     /// The batch that is being filled.
     open: Vec<u8>,
+    /// Whether it begins with a message.
+    begins: bool,
     /// In the ring and in the open batch.
     bytes: usize,
     retry: Option<Instant>,
@@ -41,8 +43,18 @@ pub(super) struct Channel {
     has_gap: bool,
     /// A stream of which the beginning is missing.
     unknown: Option<u64>,
+    /// Streams up to this one are not taken any more.
+    refused: u64,
     /// Received, and not yet a whole message.
     assembly: Vec<u8>,
+}
+
+/// What goes out as one packet.
+#[derive(Debug)]
+struct Batch {
+    bytes: Bytes,
+    /// Whether a message begins at its beginning; else it goes on with one of the batch before.
+    begins: bool,
 }
 
 /// How much waits to be acknowledged.
@@ -100,6 +112,7 @@ impl Channel {
             base: 1,
             cursor: 1,
             open: Vec::new(),
+            begins: false,
             bytes: 0,
             retry: None,
             retry_after: RETRY_FIRST,
@@ -111,6 +124,7 @@ impl Channel {
             acknowledge_at: None,
             has_gap: false,
             unknown: None,
+            refused: 0,
             assembly: Vec::new(),
         }
     }
@@ -118,7 +132,7 @@ impl Channel {
     /// Begins anew: what was not acknowledged is gone, and the other side is to be told all.
     pub(super) fn begin(&mut self, stream: u64) {
         (self.stream, self.base, self.cursor, self.bytes) = (stream, 1, 1, 0);
-        (self.ring, self.open) = (VecDeque::new(), Vec::new());
+        (self.ring, self.open, self.begins) = (VecDeque::new(), Vec::new(), false);
         (self.retry, self.retry_after) = (None, RETRY_FIRST);
     }
 
@@ -144,6 +158,14 @@ impl Channel {
         }
         let mut length = Writer::default();
         length.number(message.len() as u64);
+        // A batch begins with a message, unless one needs several batches.
+        let is_too_long = self.open.len() + length.as_bytes().len() + message.len() > BATCH_BYTES;
+        if !self.open.is_empty() && (is_too_long || !self.begins) {
+            self.close_batch();
+        }
+        if self.open.is_empty() {
+            self.begins = true;
+        }
         self.append(length.as_bytes());
         self.append(message);
         true
@@ -163,7 +185,23 @@ impl Channel {
     }
 
     fn close_batch(&mut self) {
-        self.ring.push_back(std::mem::take(&mut self.open).into());
+        let begins = std::mem::replace(&mut self.begins, false);
+        self.ring.push_back(Batch { bytes: std::mem::take(&mut self.open).into(), begins });
+    }
+
+    /// Takes no more of what the other side has said so far: it is to begin anew.
+    pub(super) fn refuse(&mut self) {
+        (self.refused, self.has_gap, self.assembly) = (self.from_stream, false, Vec::new());
+    }
+
+    /// What was not acknowledged, as far as its beginning is still there.
+    pub(super) fn unacknowledged(&self) -> Vec<u8> {
+        let batches = self.ring.iter().skip_while(|batch| !batch.begins);
+        let mut bytes: Vec<u8> = batches.flat_map(|batch| batch.bytes.iter().copied()).collect();
+        if !bytes.is_empty() || self.begins {
+            bytes.extend_from_slice(&self.open);
+        }
+        bytes
     }
 
     /// The next packet to send, if there is one.
@@ -180,7 +218,7 @@ impl Channel {
         }
         if is_in_window && self.cursor < self.end() {
             let index = usize::try_from(self.cursor - self.base).ok()?;
-            let batch = self.ring.get(index)?.clone();
+            let batch = self.ring.get(index)?.bytes.clone();
             let seq = self.cursor;
             self.cursor += 1;
             self.retry.get_or_insert(now.after(self.retry_after));
@@ -273,7 +311,7 @@ impl Channel {
         let mut is_news = false;
         while self.base <= acknowledged {
             let Some(batch) = self.ring.pop_front() else { break };
-            self.bytes -= batch.len();
+            self.bytes -= batch.bytes.len();
             self.base += 1;
             is_news = true;
         }
@@ -291,6 +329,10 @@ impl Channel {
 
     /// Answers whether a new stream begins.
     fn take_batch(&mut self, now: Instant, stream: u64, seq: u64, base: u64, batch: &[u8]) -> bool {
+        if stream <= self.refused {
+            self.unknown = Some(stream);
+            return false;
+        }
         if stream < self.from_stream {
             return false;
         }
@@ -391,6 +433,34 @@ mod tests {
         assert_eq!(other.deadline(), Some(at(50)));
         carry(at(50), &mut other, &mut one, || false);
         assert_eq!((one.bytes(), one.deadline()), (0, None));
+    }
+
+    #[test]
+    fn what_is_not_acknowledged_can_be_looked_through() {
+        let (mut one, mut other) = (Channel::new(1), Channel::new(1));
+        let half = vec![7; BATCH_BYTES / 2];
+        let large = vec![8; 2 * BATCH_BYTES];
+        for message in [&half, &half, &large, &half] {
+            assert!(one.push(message));
+        }
+        let all = |channel: &Channel| {
+            let waiting = channel.unacknowledged();
+            let (mut lengths, mut at) = (Vec::new(), 0);
+            while let Some((message, next)) = next_message(&waiting, at) {
+                lengths.push(message.len());
+                at = next;
+            }
+            assert_eq!(at, waiting.len());
+            lengths
+        };
+        assert_eq!(all(&one), [half.len(), half.len(), large.len(), half.len()]);
+        // Of the large one the first part has arrived: it is not whole any more.
+        for _ in 0..3 {
+            other.handle(at(0), &one.poll(at(0)).unwrap()).unwrap();
+        }
+        other.acknowledge_at = Some(at(0));
+        one.handle(at(0), &other.poll(at(0)).unwrap()).unwrap();
+        assert_eq!(all(&one), [half.len()]);
     }
 
     #[test]

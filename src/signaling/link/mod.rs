@@ -17,7 +17,10 @@ mod take;
 mod telling;
 pub(super) mod wire;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 
@@ -31,6 +34,7 @@ use self::{
 use super::{
     CloseCode, Instant, NodeName, Now, Output, Server, SessionId,
     deliver::{Receipt, Requester},
+    directory::Home,
     timers::Timer,
 };
 
@@ -76,8 +80,12 @@ struct Link {
     /// Hearing all there is there.
     hearing: Option<Hearing>,
     /// Sessions there of which frames were lost.
-    lost: Vec<SessionId>,
+    lost: BTreeSet<SessionId>,
     timer: Option<Instant>,
+    /// Requests about calls that it was asked and has not answered, and how many they may become before those that
+    /// nobody waits for any more are looked for.
+    asked: BTreeSet<(SessionId, Arc<str>)>,
+    asked_sweep: usize,
 }
 
 /// Beyond this, requests that concern several sessions that move wait no longer.
@@ -111,8 +119,10 @@ impl Link {
             telling: None,
             must_tell: false,
             hearing: None,
-            lost: Vec::new(),
+            lost: BTreeSet::new(),
             timer: None,
+            asked: BTreeSet::new(),
+            asked_sweep: calls::ASKED_SWEEP,
         }
     }
 
@@ -130,9 +140,9 @@ impl Link {
     fn lose(&mut self, message: &Message) {
         match message {
             Message::Frame { to, .. } => self.lost.extend(to),
-            Message::Answer { to, .. } => self.lost.push(*to),
+            Message::Answer { to, .. } => _ = self.lost.insert(*to),
             Message::ToCall { caller, from, .. } => self.lost.extend(caller.iter().chain([from])),
-            Message::Taken(session, _) | Message::Moved { session, .. } => self.lost.push(*session),
+            Message::Taken(session, _) | Message::Moved { session, .. } => _ = self.lost.insert(*session),
             Message::Begin
             | Message::End
             | Message::Again
@@ -149,7 +159,28 @@ impl Link {
             | Message::Fence { .. }
             | Message::Passed(..) => self.must_tell = true,
         }
-        self.lost.truncate(LOST_MAX);
+        while self.lost.len() > LOST_MAX {
+            self.lost.pop_last();
+        }
+    }
+
+    /// The other node was given up, or gave this one up. What was on its way there may not arrive later: it would come
+    /// after what was said since by way of other nodes. Its sessions are told then that they missed something.
+    /// Answers the requests among it.
+    fn abandon(&mut self, stream: u64) -> Vec<(SessionId, Arc<str>)> {
+        let mut requests = Vec::new();
+        let waiting = self.channel.unacknowledged();
+        let mut at = 0;
+        while let Some((message, next)) = next_message(&waiting, at) {
+            at = next;
+            let Some(message) = Message::read(&mut Reader::new(message)) else { continue };
+            self.lose(&message);
+            if let Message::ToCall { from, id: Some(id), .. } = message {
+                requests.push((from, id));
+            }
+        }
+        self.channel.begin(stream);
+        requests
     }
 
     /// A frame for a session. The same for another one after it goes along.
@@ -207,22 +238,31 @@ impl Server {
         self.links.is_stirred = true;
     }
 
-    /// Whether this node is the first, by name, of those that are there: for what only one of them is to do.
-    pub(super) fn is_first_node(&self) -> bool {
-        self.links.by_node.iter().filter(|(_, link)| link.is_up).all(|(node, _)| self.setup.node < *node)
+    /// How many of the nodes that are there come before this one, by name: for what one of them is to do, and the next
+    /// if that one does not.
+    pub(super) fn rank(&self) -> u32 {
+        let is_before = |(node, link): &(&NodeName, &Link)| link.is_up && **node < self.setup.node;
+        u32::try_from(self.links.by_node.iter().filter(is_before).count()).unwrap_or(u32::MAX)
     }
 
     /// The lease of another node is over, or it left. Its sessions are lost.
     pub fn handle_node_down(&mut self, now: Now, node: &NodeName) {
         self.links.now = now;
+        let stream = self.links.next_stream();
         let Some(link) = self.links.by_node.get_mut(node).filter(|link| link.is_up) else { return };
         link.is_up = false;
         link.channel.set_up(now.monotonic, false);
-        (link.telling, link.hearing, link.must_tell) = (None, None, false);
         link.end_fan();
+        let undelivered = link.abandon(stream);
+        link.channel.refuse();
+        (link.telling, link.hearing, link.must_tell) = (None, None, false);
         self.calls_node_down(now, node);
         self.forget_sessions_of(now, node);
         self.routes_without(now, node);
+        self.answer_for(now, node);
+        for (from, id) in undelivered {
+            self.refuse_undelivered(now, from, id);
+        }
         if self.links.by_node.values().all(|link| !link.is_up) {
             self.directory.set_told(false);
         }
@@ -239,9 +279,12 @@ impl Server {
         let Some(heard) = link.channel.handle(now.monotonic, bytes) else { return };
         self.links.is_stirred = true;
         if heard.must_begin {
-            link.channel.begin(next_stream);
+            let undelivered = link.abandon(next_stream);
             self.links.streams = next_stream;
             self.begin_telling(node);
+            for (from, id) in undelivered {
+                self.refuse_undelivered(now, from, id);
+            }
         }
         self.hear(now, node, heard);
     }
@@ -249,6 +292,8 @@ impl Server {
     fn hear(&mut self, now: Now, node: &NodeName, heard: Heard) {
         if heard.has_begun {
             self.routes_anew(now, node);
+            // Its answers may have gone with the stream before.
+            self.answer_for(now, node);
         }
         let Some(link) = self.links.by_node.get_mut(node) else { return };
         let received = link.channel.take_received();
@@ -277,7 +322,7 @@ impl Server {
             | Message::Leave(..)
             | Message::Call(_)) => self.handle_told(now, node, message),
             message @ (Message::Frame { .. } | Message::Answer { .. } | Message::ToCall { .. }) => {
-                self.handle_carried(now, message);
+                self.handle_carried(now, node, message);
             }
             Message::Lost(sessions) => self.handle_lost(now, &sessions),
             message @ (Message::Take { .. } | Message::Taken(..) | Message::NotTaken(_)) => {
@@ -293,11 +338,24 @@ impl Server {
     /// Frames for sessions of this node were lost on the way: those begin anew.
     fn handle_lost(&mut self, now: Now, sessions: &[SessionId]) {
         for id in sessions {
-            let Some(session) = self.sessions.get_mut(*id) else { continue };
+            let Some(session) = self.sessions.get_mut(*id) else {
+                self.tell_lost(*id);
+                continue;
+            };
             session.queue.abandon();
             if let Some(connection) = session.socket() {
                 self.close(now, connection, CloseCode::Slow);
             }
+        }
+    }
+
+    /// A session that has moved on meanwhile is told where it is now.
+    fn tell_lost(&mut self, id: SessionId) {
+        let Some(Home::Node(node)) = self.directory.session(id).map(|entry| entry.node.clone()) else {
+            return;
+        };
+        if let Some(link) = self.links.up(&node) {
+            link.lost.insert(id);
         }
     }
 
@@ -342,7 +400,7 @@ impl Server {
             let Some(link) = self.links.by_node.get_mut(&node) else { continue };
             link.end_fan();
             if !link.lost.is_empty() && link.channel.fill() == Fill::Free {
-                let lost = std::mem::take(&mut link.lost);
+                let lost = std::mem::take(&mut link.lost).into_iter().collect();
                 link.say(&Message::Lost(lost));
             }
             while let Some(bytes) = link.channel.poll(now.monotonic) {

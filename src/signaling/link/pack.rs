@@ -6,7 +6,8 @@ use bytes::Bytes;
 
 use super::{
     super::{
-        CallGrants, CallMode, Grants, Place, RoomGrant, RoomId, RoomRight, SessionId, TurnGrants, UserId,
+        CallGrants, CallMode, Grants, NodeName, Place, RoomGrant, RoomId, RoomRight, SessionId, TurnGrants,
+        UserId,
         deliver::About,
         moving::Luggage,
         session::{
@@ -15,8 +16,8 @@ use super::{
         },
     },
     codec::{
-        self, DEVICE_BYTES, REQUEST_BYTES, ROOM_BYTES, read_answer, read_json, read_receipt, read_user,
-        write_answer, write_receipt,
+        self, DEVICE_BYTES, REQUEST_BYTES, ROOM_BYTES, read_answer, read_json, read_node, read_receipt,
+        read_user, write_answer, write_receipt,
     },
     wire::{Reader, Writer},
 };
@@ -30,6 +31,8 @@ pub(super) struct Pack {
     pub(super) states: Vec<Bytes>,
     /// The calls that it placed.
     pub(super) calls: Vec<Bytes>,
+    /// Its requests that nodes were asked about calls, and have not answered.
+    pub(super) asked: Vec<(Arc<str>, NodeName)>,
     /// How often it moved, with this time.
     pub(super) generation: u32,
 }
@@ -47,7 +50,7 @@ const MODES: [CallMode; 5] =
 /// A session in bytes.
 pub(super) fn pack(pack: Pack) -> Bytes {
     let mut writer = Writer::default();
-    let Pack { luggage, grants, states, calls, generation } = pack;
+    let Pack { luggage, grants, states, calls, asked, generation } = pack;
     let Luggage { place, role, resume, epoch, queue, replies, rooms, watches } = luggage;
     writer.number(u64::from(generation)).text(place.user.as_str()).text(&place.device).id(place.session.0);
     writer.byte(codec::role_number(role)).blob(&resume).number(epoch);
@@ -65,6 +68,9 @@ pub(super) fn pack(pack: Pack) -> Bytes {
     });
     writer.list(calls.iter(), |writer, call| {
         writer.blob(call);
+    });
+    writer.list(asked.iter(), |writer, (id, node)| {
+        writer.text(id).text(&node.0);
     });
     writer.into_bytes()
 }
@@ -90,8 +96,10 @@ pub(super) fn unpack(bytes: &[u8]) -> Option<Pack> {
     let states = reader.list(LIST_MAX, |reader| read_json(reader, TAIL_BYTES))?;
     let watches = reader.list(LIST_MAX, read_user)?;
     let calls = reader.list(LIST_MAX, |reader| reader.bytes(TAIL_BYTES))?;
+    let asked =
+        reader.list(LIST_MAX, |reader| Some((reader.text(REQUEST_BYTES)?.into(), read_node(reader)?)))?;
     let luggage = Luggage { place, role, resume, epoch, queue, replies, rooms, watches };
-    Some(Pack { luggage, grants, states, calls, generation })
+    Some(Pack { luggage, grants, states, calls, asked, generation })
 }
 
 fn write_queue(writer: &mut Writer, queue: &Packed) {

@@ -244,12 +244,13 @@ fn session() -> impl Strategy<Value = Pack> {
         vec(user(), 0..4),
         vec(text(), 0..4),
         vec(vec(any::<u8>(), 0..20).prop_map(Bytes::from), 0..3),
+        vec((request(), node()), 0..3),
     );
     (place, proof, queue, lists, grants(), any::<u32>()).prop_map(
         |(place, (role, resume, epoch), queue, lists, grants, generation)| {
-            let (replies, rooms, watches, states, calls) = lists;
+            let (replies, rooms, watches, states, calls, asked) = lists;
             let luggage = Luggage { place, role, resume, epoch, queue, replies, rooms, watches };
-            Pack { luggage, grants, states, calls, generation }
+            Pack { luggage, grants, states, calls, asked, generation }
         },
     )
 }

@@ -13,6 +13,7 @@ use super::{
         deliver::{Parcel, Refusal},
         directory::Home,
         hello::Arrival,
+        session::queue::Answer,
         timers::Timer,
     },
     Fill, Message,
@@ -103,15 +104,25 @@ impl Server {
     }
 
     /// What another node sent for sessions.
-    pub(super) fn handle_carried(&mut self, now: Now, message: Message) {
+    pub(super) fn handle_carried(&mut self, now: Now, node: &NodeName, message: Message) {
         match message {
+            Message::ToCall { from, id, .. } if self.directory.session(from).is_none() => {
+                // It was given up with its node, which has not told of it again yet.
+                let Some(id) = id else { return };
+                let refusal = Refusal::new(ErrorCode::Unavailable, "the nodes have just lost each other");
+                let answer = Answer::Error(refusal.members());
+                self.send_to_node(node, None, Message::Answer { to: from, id, answer });
+            }
             Message::Frame { to, tail, receipt } => {
                 for id in to {
                     let one = Message::Frame { to: vec![id], tail: tail.clone(), receipt: receipt.clone() };
                     self.send_on(now, id, None, one);
                 }
             }
-            message @ Message::Answer { to, .. } => self.send_on(now, to, None, message),
+            Message::Answer { to, id, answer } => {
+                self.forget_awaited(node, to, &id);
+                self.send_on(now, to, None, Message::Answer { to, id, answer });
+            }
             message @ Message::ToCall { caller: Some(caller), .. } => {
                 self.send_on(now, caller, None, message);
             }
@@ -163,7 +174,16 @@ impl Server {
         }
         // What happened here before is known there before.
         self.tell_news();
-        let Some(link) = self.links.up(node) else { return };
+        let Some(link) = self.links.up(node) else {
+            // Should it come back, its sessions are told what they missed.
+            if let Some(link) = self.links.by_node.get_mut(node) {
+                link.lose(&message);
+            }
+            if let Message::ToCall { from, id: Some(id), .. } = message {
+                self.refuse_undelivered(self.links.now, from, id);
+            }
+            return;
+        };
         if let Message::Frame { to, tail, receipt } = message {
             to.iter().for_each(|to| link.send_frame(*to, tail.clone(), receipt.clone()));
         } else {
@@ -180,7 +200,13 @@ impl Server {
                     self.handle_parcel(now, id, parcel);
                 }
             }
-            Message::Answer { to, id, answer } => self.handle_parcel(now, to, Parcel::Answer { id, answer }),
+            Message::Answer { to, id, answer } => {
+                // Who waited was told already that nobody would answer.
+                let is_late = self.sessions.get(to).is_some_and(|session| session.replies.is_answered(&id));
+                if !is_late {
+                    self.handle_parcel(now, to, Parcel::Answer { id, answer });
+                }
+            }
             Message::ToCall { from, id, body, .. } => {
                 let from = requester(from, id.as_ref().map(Arc::clone));
                 match read_body(&mut Reader::new(&body)) {

@@ -128,12 +128,13 @@ impl Server {
             return false;
         };
         let calls = self.pack_calls(now, session);
+        let asked = self.take_awaited(session);
         let Some(luggage) = self.give_away(now, session) else { return false };
         self.directory.update(session, |entry| {
             (entry.node, entry.generation) = (Home::Node(node.clone()), generation);
             entry.is_attached = false;
         });
-        let bytes = pack(Pack { luggage, grants, states, calls, generation });
+        let bytes = pack(Pack { luggage, grants, states, calls, asked, generation });
         self.send_to_node(node, None, Message::Taken(session, bytes));
         self.links.say_to_all(&Message::Moved { session, to: node.clone(), generation }, Some(node));
         let own = self.setup.node.clone();
@@ -152,7 +153,7 @@ impl Server {
 
     /// A session has come.
     fn taken(&mut self, now: Now, node: &NodeName, session: SessionId, bytes: &[u8]) {
-        let Some(Pack { luggage, grants, states, calls, generation }) = unpack(bytes) else {
+        let Some(Pack { luggage, grants, states, calls, asked, generation }) = unpack(bytes) else {
             return self.not_taken(now, session);
         };
         if luggage.place.session != session || self.sessions.get(session).is_some() {
@@ -173,6 +174,7 @@ impl Server {
         }
         let own = self.setup.node.clone();
         self.calls_session_moved(now, session, node, &own);
+        self.await_also(now, session, asked);
         if !is_known {
             self.on_session_up(now, session);
         }

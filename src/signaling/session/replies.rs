@@ -59,6 +59,11 @@ impl Replies {
         true
     }
 
+    /// Whether it was answered, as far as is known.
+    pub(in crate::signaling) fn is_answered(&self, id: &str) -> bool {
+        self.find(id).and_then(|index| self.entries.get(index)).is_some_and(|(_, answer)| answer.is_some())
+    }
+
     /// It came to nothing, and may be asked again.
     pub(in crate::signaling) fn forget(&mut self, id: &str) {
         let oldest = std::mem::take(&mut self.oldest).min(self.entries.len());
