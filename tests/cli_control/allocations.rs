@@ -88,7 +88,7 @@ fn a_node_that_is_drained_through_the_api_keeps_its_calls_and_takes_no_others() 
 
     let answer = caller.post("/v1/nodes/n1/drain", json!({}));
     assert_eq!(answer["allocations"], 1, "{answer}");
-    server.logged("Draining as asked through the API");
+    server.logged("Draining, as asked through the API");
     assert_eq!(Client::new(server.udp).allocate(), Err(508));
     assert_eq!(bob.refresh(600), Ok(()));
     let answer = crate::api::text(caller.server, "/readyz");
