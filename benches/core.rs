@@ -220,6 +220,7 @@ fn server() -> Server {
         classes: Arc::default(),
         expiry: Expiry::Allocate,
         external_users: false,
+        quality: iceway::turn::QualityOptions::default(),
         legacy_channel_numbers: false,
     };
     let directory = Directory::builder(REALM).user("user", UserSecret::Password("password".into()));

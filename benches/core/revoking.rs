@@ -108,6 +108,7 @@ fn server() -> Server {
         classes: Arc::default(),
         expiry: Expiry::Allocate,
         external_users: false,
+        quality: iceway::turn::QualityOptions::default(),
         legacy_channel_numbers: false,
     };
     let ports = Ports::new(&RELAYS.map(Into::into), 1024, 65_535);

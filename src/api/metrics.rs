@@ -2,6 +2,7 @@
 
 use super::{
     ApiCounts, ClusterFigures, Dialect, Service, SignalCounts, WebhookFigures, call_metrics, cluster_metrics,
+    quality_metrics,
 };
 use crate::{
     cluster::EventFigures,
@@ -82,6 +83,7 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
     for (dialect, count) in Dialect::ALL.into_iter().zip(issued) {
         sheet.count(&metric::CREDENTIALS_ISSUED, &[dialect.as_str()], *count);
     }
+    quality_metrics::fill(&mut sheet, snapshot);
     api.fill(&mut sheet);
     call_metrics::fill(&mut sheet, events);
     webhooks.fill(&mut sheet);

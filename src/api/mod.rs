@@ -22,6 +22,7 @@ mod idempotency;
 mod metrics;
 mod openapi;
 mod problem;
+mod quality_metrics;
 mod query;
 mod reload;
 mod routes;

@@ -25,8 +25,8 @@ use super::{
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     signal,
     v1::{
-        allocations, api_keys, calls, credentials, drain, explain, ice_servers, nodes, reload, revocations,
-        rooms, secrets, sessions, signal as v1_signal, usage,
+        allocations, api_keys, calls, credentials, drain, explain, ice_servers, nodes, quality, reload,
+        revocations, rooms, secrets, sessions, signal as v1_signal, usage,
     },
     web,
 };
@@ -100,6 +100,7 @@ fn endpoints() -> Endpoints {
         .add(Guard::Caller, routes!(api_keys::revoke_api_key), &[api_keys::REVOKE_KEY_PROBLEMS])
         .add(Guard::Caller, routes!(allocations::list_allocations), &[allocations::LIST_ALLOCATIONS_PROBLEMS])
         .add(Guard::Caller, routes!(allocations::close_allocation), &[allocations::CLOSE_PROBLEMS])
+        .add(Guard::Caller, routes!(quality::call_quality), &[])
         .add(Guard::Caller, routes!(explain::explain_user), &[explain::EXPLAIN_PROBLEMS])
         .add(Guard::CallerOrAddress, routes!(signal::connect), &[signal::CONNECT_PROBLEMS])
         .add(Guard::Caller, routes!(v1_signal::create_ticket), &[v1_signal::TICKET_PROBLEMS])

@@ -129,6 +129,7 @@ impl Handler for Guest {
             Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
             Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
             Ask::Explain { .. } => Answer::Explained(UserReport::default()),
+            Ask::Quality => Answer::Quality(None),
         };
         ready(answer).boxed()
     }

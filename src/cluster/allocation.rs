@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NodeId;
+use super::{NodeId, QualityRecord};
 
 /// Which allocations are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct AllocationQuery {
 }
 
 /// A live allocation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationRecord {
     /// Names it in the whole cluster, for as long as its node runs: `<node>:<shard>-<number>`.
@@ -56,6 +56,9 @@ pub struct AllocationRecord {
     /// What of it was not relayed, by direction and reason; none is left out.
     #[serde(default)]
     pub dropped: Vec<DroppedRecord>,
+    /// How good its RTP streams are; absent if it is not measured (`quality.sample`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<QualityRecord>,
 }
 
 /// Datagrams that were not relayed.
@@ -71,7 +74,7 @@ pub struct DroppedRecord {
 }
 
 /// Some allocations of one node, in the order of their ids.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct AllocationPage {
     /// The allocations.
     pub allocations: Vec<AllocationRecord>,

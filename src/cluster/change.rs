@@ -296,7 +296,8 @@ fn cut(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
         | Answer::DrainProgress(_)
         | Answer::SecretsInUse(_)
         | Answer::Ended(_)
-        | Answer::Explained(_) => Err(RequestError::Silent(node)),
+        | Answer::Explained(_)
+        | Answer::Quality(_) => Err(RequestError::Silent(node)),
     }
 }
 

@@ -20,6 +20,7 @@ mod memory;
 mod node;
 mod outbox;
 mod peers;
+mod quality;
 mod redis;
 mod request;
 mod revocation;
@@ -52,6 +53,7 @@ pub use outbox::{
 };
 use outbox::{OutboxBounds, PARTITIONS, STEPS_MAX, put_step};
 pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate, Remembered};
+pub use quality::{HeardRecord, LabelQuality, QualityRecord};
 pub use redis::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
     ACL_RULE_COTURN_6_2, InspectError, RedisInspection, inspect_redis,

@@ -3,7 +3,10 @@
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::{AllocationPage, AllocationQuery, DrainProgress, EndSessions, NodeId, NodeLoad, Row, UserReport};
+use super::{
+    AllocationPage, AllocationQuery, DrainProgress, EndSessions, LabelQuality, NodeId, NodeLoad, Row,
+    UserReport,
+};
 
 /// What a node is asked to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub enum Ask {
         /// The user, without expiry time and claims.
         user: String,
     },
+    /// Answer [`Answer::Quality`].
+    Quality,
 }
 
 /// What it answers.
@@ -59,6 +64,8 @@ pub enum Answer {
     Ended(u64),
     /// What it knows of a user.
     Explained(UserReport),
+    /// The quality of calls by label; `None`: it measures none.
+    Quality(Option<Vec<LabelQuality>>),
 }
 
 /// One question on its way.

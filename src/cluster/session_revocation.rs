@@ -116,6 +116,7 @@ fn ended(node: NodeId, answer: Answer) -> Result<u64, RequestError> {
         | Answer::Draining(_)
         | Answer::DrainProgress(_)
         | Answer::SecretsInUse(_)
-        | Answer::Explained(_) => Err(RequestError::Silent(node)),
+        | Answer::Explained(_)
+        | Answer::Quality(_) => Err(RequestError::Silent(node)),
     }
 }

@@ -219,7 +219,8 @@ impl State {
             | Answer::DrainProgress(_)
             | Answer::SecretsInUse(_)
             | Answer::Ended(_)
-            | Answer::Explained(_) => 0,
+            | Answer::Explained(_)
+            | Answer::Quality(_) => 0,
         }
     }
 

@@ -49,6 +49,7 @@ impl Config {
             classes: self.quota_classes.iter().map(|class| class.to_core(&self.bandwidth)).collect(),
             expiry: self.auth.expiry,
             legacy_channel_numbers: self.protocol.legacy_channel_numbers,
+            quality: self.quality,
             external_users: self.redis.url.is_some() && self.redis.coturn_users,
         }
     }

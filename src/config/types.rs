@@ -77,6 +77,8 @@ pub struct Config {
     pub store: Store,
     /// How much is kept of who used how much.
     pub usage: Usage,
+    /// What is measured of calls.
+    pub quality: turn::QualityOptions,
     /// What is remembered of why users fail.
     pub explain: turn::HistoryLimits,
     /// Where events are delivered.

@@ -16,6 +16,11 @@ impl Clock {
         Self { origin: std::time::Instant::now() }
     }
 
+    /// Microseconds on the monotonic clock, for what is finer than a deadline.
+    pub(super) fn micros(self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// Reads both clocks.
     pub(super) fn now(self) -> Now {
         let elapsed = self.origin.elapsed().as_millis();

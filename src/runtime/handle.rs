@@ -25,8 +25,8 @@ use crate::{
     config::Config,
     credentials::{Directory, KeyId, Revocations},
     turn::{
-        self, AllocationId, Alternate, Counters, History, ListQuery, Listed, LookUpId, Quotas, Shared,
-        UserKey,
+        self, AllocationId, Alternate, Counters, History, HistorySize, ListQuery, Listed, LookUpId,
+        QualityReport, Quotas, Shared, UserKey,
     },
 };
 
@@ -110,6 +110,7 @@ impl NodeHandle {
             shards: self.ask_all(Command::Snapshot).await,
             relay_ports: self.shared.relay_ports(),
             certificate: self.shared.tls.as_ref().map(|tls| tls.status()),
+            history: self.shared.core.history.size(),
         }
     }
 
@@ -343,6 +344,8 @@ pub struct Snapshot {
     pub relay_ports: Vec<RelayPorts>,
     /// The certificate in use, if there is one.
     pub certificate: Option<CertificateStatus>,
+    /// How much is remembered of why users fail.
+    pub history: HistorySize,
 }
 
 /// How many ports of the relay range are taken on one address.
@@ -365,4 +368,6 @@ pub struct ShardSnapshot {
     pub runtime: RuntimeCounters,
     /// Allocations now.
     pub allocations: usize,
+    /// How good calls are; `None` if that is not measured.
+    pub quality: Option<QualityReport>,
 }

@@ -29,8 +29,8 @@ use super::{
 use crate::{
     credentials::{Directory, KeyId, Revocations},
     turn::{
-        AllocationId, Alternate, ClientOutcome, Cut, FiveTuple, IcmpError, Instant, ListPage, ListQuery,
-        ListenerId, LookUpId, Now, Output, RelayId, Server, UserKey,
+        AllocationId, Alternate, ClientOutcome, Cut, Direction, FiveTuple, IcmpError, Instant, ListPage,
+        ListQuery, ListenerId, LookUpId, Now, Output, RelayId, Server, UserKey,
     },
 };
 
@@ -71,7 +71,7 @@ pub(crate) struct Shard {
     /// An answer, while the core does what comes with it.
     pub(super) reply: Vec<u8>,
     pub(super) streams: HashMap<FiveTuple, Rc<StreamQueue>>,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) epoll: Epoll,
     timer: Timer,
     armed: Option<Instant>,
@@ -125,11 +125,15 @@ impl Shard {
     pub(crate) fn client_datagram(&mut self, from: FiveTuple, datagram: &[u8]) {
         let now = self.clock.now();
         match self.server.handle_client_datagram(now, from, datagram) {
-            ClientOutcome::Relay { socket, peer, payload, dont_fragment } => {
-                if let Some(socket) = self.relays.get_to_send(socket, dont_fragment)
+            ClientOutcome::Relay { socket: relay, peer, payload, dont_fragment } => {
+                if let Some(socket) = self.relays.get_to_send(relay, dont_fragment)
                     && let Some(payload) = datagram.get(payload)
                 {
                     outbox::send_datagram(socket, peer, payload, &mut self.counters);
+                    if self.server.is_observing() {
+                        let at = self.clock.micros();
+                        self.server.observe(at, relay, Direction::ToPeer, payload);
+                    }
                 }
             }
             ClientOutcome::Reply(message) => {
@@ -178,6 +182,7 @@ impl Shard {
             core: self.server.counters().clone(),
             runtime: RuntimeCounters { streams, ..self.counters.clone() },
             allocations: self.server.allocations(),
+            quality: self.server.quality(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     stun,
-    turn::{Datagrams, FiveTuple, ListenerId, Now, PeerOutcome, Prefix},
+    turn::{Datagrams, Direction, FiveTuple, ListenerId, Now, PeerOutcome, Prefix, RelayId},
 };
 
 const _: () = assert!(HEADROOM_BYTES >= HEADER_BYTES_MAX);
@@ -62,7 +62,13 @@ impl Shard {
         let datagrams =
             Datagrams { segment_bytes: received.segment_bytes, total_bytes: received.total_bytes };
         let is_train = received.total_bytes > received.segment_bytes;
-        match self.server.handle_peer_datagrams(now, inlet.relay, received.source, datagrams) {
+        let outcome = self.server.handle_peer_datagrams(now, inlet.relay, received.source, datagrams);
+        if self.server.is_observing()
+            && let PeerOutcome::Relay { count, .. } = outcome
+        {
+            self.observe_from_peer(inlet.relay, received, count);
+        }
+        match outcome {
             PeerOutcome::Relay { client, prefix, count } if client.is_stream() => {
                 self.push_to_stream(client, prefix, received, count);
                 FromPeer { slot_used: false, is_train }
@@ -72,6 +78,14 @@ impl Shard {
                 FromPeer { slot_used: true, is_train }
             }
             PeerOutcome::Drop(_) => FromPeer { slot_used: false, is_train },
+        }
+    }
+
+    fn observe_from_peer(&mut self, relay: RelayId, received: Received, count: usize) {
+        let at = self.clock.micros();
+        for (start, bytes) in segments(received).take(count) {
+            let seen = self.slots.memory().get(start..start + bytes).unwrap_or_default();
+            self.server.observe(at, relay, Direction::ToClient, seen);
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     shard::{SLOTS, Shard, direct_token},
     sys::Received,
 };
-use crate::turn::{ClientOutcome, FiveTuple, ListenerId, Now, RelayId};
+use crate::turn::{ClientOutcome, Direction, FiveTuple, ListenerId, Now, RelayId};
 
 /// Where a run of payloads goes, and from which socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,11 @@ impl Shard {
         let Some(datagram) = self.slots.memory().get(start..end) else { return };
         match self.server.handle_client_datagram(now, from, datagram) {
             ClientOutcome::Relay { socket, peer, payload, dont_fragment } => {
+                if self.server.is_observing() {
+                    let at = self.clock.micros();
+                    let seen = datagram.get(payload.clone()).unwrap_or_default();
+                    self.server.observe(at, socket, Direction::ToPeer, seen);
+                }
                 let key = PeerKey { relay: socket, peer, dont_fragment };
                 let content = Content {
                     start: start + payload.start,

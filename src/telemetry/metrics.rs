@@ -169,6 +169,15 @@ metrics! {
     SIGNAL_RTT: Histogram "iceway_signal_rtt_seconds" [], "Time in seconds until clients answered the pings that the server sends on quiet sockets.";
     SIGNAL_EVENTS_LOST: Counter "iceway_signal_events_lost_total" [], "Events of the signaling relay that came faster than they could be kept.";
 
+    CALL_QUALITY_LOSS: Histogram "iceway_call_quality_loss_ratio" ["direction"], "Share of the packets of a measured RTP stream that were lost on the way here, in intervals of 5 s; quality.sample says which are measured.";
+    CALL_QUALITY_JITTER: Histogram "iceway_call_quality_jitter_seconds" ["direction"], "Jitter of a measured RTP stream on the way here (RFC 3550), in intervals of 5 s.";
+    CALL_QUALITY_PACKETS: Counter "iceway_call_quality_packets_total" ["direction"], "Packets of measured RTP streams that should have come here.";
+    CALL_QUALITY_LOST: Counter "iceway_call_quality_lost_packets_total" ["direction"], "Packets of these that did not come.";
+    CALL_QUALITY_PASSED_OVER: Counter "iceway_call_quality_passed_over_packets_total" ["direction"], "Packets of streams beyond the eight of an allocation and direction that are measured.";
+    EXPLAIN_USERS: Gauge "iceway_explain_users" ["proof"], "Users of whom it is remembered why they failed: who proved a credential, and names that somebody claimed.";
+    EXPLAIN_BYTES: Gauge "iceway_explain_bytes" [], "About the memory that this takes in bytes.";
+    EXPLAIN_PASSED_OVER: Counter "iceway_explain_passed_over_total" [], "Failures of clients that proved nothing and that are not remembered, because there were too many.";
+
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
     PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";

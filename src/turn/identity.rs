@@ -19,6 +19,11 @@ impl AllocationId {
         Self((slot as u64) << COUNT_BITS | count & ((1 << COUNT_BITS) - 1))
     }
 
+    /// How many there had been with it.
+    pub(super) const fn count(self) -> u64 {
+        self.0 & ((1 << COUNT_BITS) - 1)
+    }
+
     pub(super) const fn slot(self) -> u32 {
         (self.0 >> COUNT_BITS) as u32
     }

@@ -113,6 +113,9 @@ impl Server {
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Allocation>> {
         let allocation = self.allocations.remove(slot)?;
         self.keys.uncount(allocation.key_ref);
+        if let Some(quality) = &mut self.quality {
+            quality.ended(slot);
+        }
         Some(allocation)
     }
 

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use super::{
-    AllocationId, Cause, Drops, FiveTuple, Identity, Instant, Now, Server, Traffic, allocation::Allocation,
-    history::troubles,
+    AllocationId, Cause, Drops, FiveTuple, Heard, Identity, Instant, Now, Server, Traffic,
+    allocation::Allocation, history::troubles,
 };
 use crate::credentials::KeyId;
 
@@ -27,7 +27,7 @@ pub struct ListQuery {
 }
 
 /// Some allocations.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ListPage {
     /// In the order of their ids, which is not that of their making. A page may be empty although more comes.
     pub allocations: Vec<Listed>,
@@ -36,7 +36,7 @@ pub struct ListPage {
 }
 
 /// A live allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Listed {
     /// Names it.
     pub id: AllocationId,
@@ -60,6 +60,8 @@ pub struct Listed {
     pub to_client: Traffic,
     /// What of it was not relayed; `None` is nothing.
     pub drops: Option<Box<Drops>>,
+    /// How good its streams are, by [`Direction`](super::Direction); `None` if it is not measured.
+    pub quality: Option<[Heard; 2]>,
     /// What is wrong with it, by what it has relayed and dropped.
     pub troubles: Vec<Cause>,
 }
@@ -117,6 +119,7 @@ impl Server {
             to_peers: allocation.to_peers,
             to_client: allocation.to_client,
             drops: allocation.drops.clone(),
+            quality: self.quality.as_ref().and_then(|it| it.of(allocation.id.slot(), allocation.id)),
             troubles: troubles(allocation),
         }
     }

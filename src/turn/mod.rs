@@ -32,6 +32,7 @@ mod peer_data;
 mod peers;
 mod policy;
 mod ports;
+mod quality;
 mod quota;
 mod refresh;
 mod registry;
@@ -64,6 +65,7 @@ pub use outcome::{
 };
 pub use policy::{PeerPolicy, Rule, RuleClass, Verdict, canonical};
 pub use ports::{Parity, Ports};
+pub use quality::{Direction, Heard, Histogram, QualityCounters, QualityOptions, QualityReport};
 pub use quota::{CHANGES_MAX, Grant, Quotas};
 pub use registry::Entry;
 pub use reservations::Reservations;

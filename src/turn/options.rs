@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::QuotaKind;
+use super::{QualityOptions, QuotaKind};
 use crate::credentials::Expiry;
 
 /// A source of unpredictable bytes (nonces, reservation tokens, relay ports).
@@ -147,6 +147,8 @@ pub struct Options {
     /// Ask for users that the directory does not know with [`Output::LookUp`](super::Output). Off by default:
     /// unknown users are answered 401 at once.
     pub external_users: bool,
+    /// What is measured of calls that are relayed. Off by default.
+    pub quality: QualityOptions,
     /// Accept channel numbers 0x5000–0x7FFF, which RFC 5766 allowed and RFC 8656 §12 does not.
     pub legacy_channel_numbers: bool,
 }

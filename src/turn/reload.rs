@@ -6,6 +6,7 @@ use super::{
     Expiry, Now, Options, PeerPolicy, Server,
     allocation::Buckets,
     peers::{Channel, Permission},
+    quality::Quality,
     server::renamed,
 };
 use crate::credentials::Directory;
@@ -28,6 +29,7 @@ impl Server {
         policy: Arc<PeerPolicy>,
     ) {
         self.renamed = renamed(&options);
+        Quality::change(&mut self.quality, options.quality);
         self.options = options;
         self.directory = directory;
         self.policy = policy;

@@ -12,6 +12,7 @@ use super::{
     allocation::Allocations,
     identity::Keys,
     look_up::LookUps,
+    quality::Quality,
     relays::Relays,
     response::{Head, REPLY_BYTES_MAX, Refused},
     timers::Timers,
@@ -99,6 +100,8 @@ pub struct Server {
     pub(super) turn: usize,
     /// Allocations whose sockets are being bound.
     pub(super) making: usize,
+    /// `None` unless calls are measured.
+    pub(super) quality: Option<Box<Quality>>,
     /// Why the request at hand is refused, where that says more than the error code.
     pub(super) cause: Option<Cause>,
     /// While it drains: where clients are sent.
@@ -133,6 +136,7 @@ impl Server {
             renamed: renamed(&options),
             turn: 0,
             making: 0,
+            quality: Quality::new(options.quality),
             cause: None,
             draining: None,
             redirected: 0,

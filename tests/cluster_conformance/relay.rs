@@ -62,6 +62,7 @@ impl Handler for FakeRelay {
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("configured".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),
+                Ask::Quality => Answer::Quality(None),
             }
         }
         .boxed()

@@ -66,6 +66,7 @@ impl Handler for Relay {
                 Ask::SecretsInUse => Answer::SecretsInUse(vec![("default".to_owned(), 2)]),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),
+                Ask::Quality => Answer::Quality(None),
             }
         })
     }

@@ -33,6 +33,7 @@ pub(crate) fn options(chance: &mut Chance) -> Options {
         classes: classes(chance),
         expiry: chance.pick(&[Expiry::Allocate, Expiry::Refresh, Expiry::Strict]),
         external_users: chance.percent(70),
+        quality: iceway::turn::QualityOptions::default(),
         legacy_channel_numbers: chance.percent(20),
     }
 }

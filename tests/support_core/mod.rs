@@ -99,6 +99,7 @@ impl Default for Stage {
             classes: Arc::default(),
             expiry: Expiry::Allocate,
             external_users: false,
+            quality: iceway::turn::QualityOptions::default(),
             legacy_channel_numbers: false,
         };
         Self { options, policy: PeerPolicy::default(), directory: directory(), ports: (50_000, 50_999) }

@@ -147,6 +147,7 @@ impl Handler for Nothing {
                 Ask::SecretsInUse => Answer::SecretsInUse(Vec::new()),
                 Ask::EndSessions(_) | Ask::ForgetDecisions(_) => Answer::Ended(0),
                 Ask::Explain { .. } => Answer::Explained(UserReport::default()),
+                Ask::Quality => Answer::Quality(None),
             }
         })
     }

@@ -145,7 +145,8 @@ pub(super) async fn page_of(
         | cluster::Answer::DrainProgress(_)
         | cluster::Answer::SecretsInUse(_)
         | cluster::Answer::Ended(_)
-        | cluster::Answer::Explained(_)) => {
+        | cluster::Answer::Explained(_)
+        | cluster::Answer::Quality(_)) => {
             let _problem = misunderstood(node, &other);
             Err(RequestError::Silent(node.to_owned()))
         }

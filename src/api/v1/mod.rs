@@ -11,6 +11,7 @@ pub(crate) mod fields;
 pub(crate) mod ice_servers;
 pub(crate) mod issue;
 pub(crate) mod nodes;
+pub(crate) mod quality;
 pub(crate) mod reload;
 pub(crate) mod revocations;
 pub(crate) mod rooms;

@@ -1,6 +1,9 @@
 //! What this node does about what it is asked by the API and by other nodes.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -14,12 +17,12 @@ use crate::{
     cli::now_unix,
     cluster::{
         AllocationPage, AllocationQuery, AllocationRecord, Answer, Ask, Cluster, DrainProgress,
-        DroppedRecord, Handler, NodeLoad, NodeState, UserReport,
+        DroppedRecord, Handler, HeardRecord, LabelQuality, NodeLoad, NodeState, QualityRecord, UserReport,
     },
     credentials::{Directory, Revocations},
     runtime::{ListFilter, NodeHandle},
     telemetry::Process,
-    turn::{DropReason, Drops, Identity, Incident, Listed},
+    turn::{DropReason, Drops, Heard, Identity, Incident, Listed},
 };
 
 /// The most allocations of one page.
@@ -182,6 +185,25 @@ impl Joint {
         }
     }
 
+    /// The quality of calls by label; `None` if it is not measured.
+    async fn quality(&self) -> Option<Vec<LabelQuality>> {
+        let snapshot = self.node.snapshot().await;
+        let mut reports =
+            snapshot.shards.iter().flatten().filter_map(|shard| shard.quality.as_ref()).peekable();
+        reports.peek()?;
+        let mut sums: BTreeMap<&str, [Heard; 2]> = BTreeMap::new();
+        for (label, heard) in reports.flat_map(|report| &report.labels) {
+            for (sum, heard) in sums.entry(label).or_default().iter_mut().zip(heard) {
+                sum.merge(heard);
+            }
+        }
+        let told = |(label, heard): (&str, [Heard; 2])| LabelQuality {
+            label: (!label.is_empty()).then(|| label.to_owned()),
+            quality: quality(&heard),
+        };
+        Some(sums.into_iter().map(told).collect())
+    }
+
     async fn close(&self, allocation: &str) -> bool {
         match identity::read(self.cluster.id(), allocation) {
             Some((shard, id)) => self.node.close_allocation(shard, id).await,
@@ -249,6 +271,7 @@ impl Handler for Joint {
                     }
                     Answer::Ended(0)
                 }
+                Ask::Quality => Answer::Quality(self.quality().await),
                 Ask::Explain { user } => Answer::Explained(self.explain(&user).await),
                 Ask::SecretsInUse => {
                     let in_use = self.node.key_ids_in_use().await;
@@ -287,7 +310,14 @@ fn record(node: &str, shard: usize, listed: Listed, now: u64) -> AllocationRecor
         sent_bytes: listed.to_peers.bytes,
         received_bytes: listed.to_client.bytes,
         dropped: listed.drops.as_deref().map(dropped).unwrap_or_default(),
+        quality: listed.quality.as_ref().map(quality),
     }
+}
+
+fn quality([to_peer, to_client]: &[Heard; 2]) -> QualityRecord {
+    let record =
+        |heard: &Heard| HeardRecord::new(heard.expected, heard.lost, heard.jitters, heard.jitter_seconds);
+    QualityRecord { to_peer: record(to_peer), to_client: record(to_client) }
 }
 
 fn dropped(drops: &Drops) -> Vec<DroppedRecord> {

@@ -140,6 +140,10 @@ pub(crate) const SECTIONS: &[(&str, &str)] = &[
     ),
     ("calls", "How long calls are listed at /v1/calls."),
     (
+        "quality",
+        "Loss and jitter of relayed RTP, as seen in passing: the way from the sender to here. Headers are read, nothing is kept.",
+    ),
+    (
         "explain",
         "What is remembered, in memory, of why users fail: for `iceway explain` and GET /v1/explain/{user}.",
     ),
