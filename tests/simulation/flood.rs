@@ -2,7 +2,7 @@
 
 use iceway::{
     stun::{Class, Message, Method, attribute},
-    turn::{ClientOutcome, FiveTuple, ListenerId, Output, Server},
+    turn::{ClientOutcome, FiveTuple, HistoryLimits, ListenerId, Output, Server},
 };
 
 use crate::{
@@ -18,6 +18,7 @@ const STRANGERS: u32 = 10_000;
 #[test]
 fn requests_without_a_right_credential_leave_nothing_behind() {
     let (mut world, mut chance) = (world(|options| options.external_users = false), Chance::new(1));
+    world.shared.history.set_limits(HistoryLimits { is_on: false, ..HistoryLimits::default() });
     // The first ones may fill tables that stay.
     harass(&mut world, &mut chance, 0..500);
     let before = bytes_held();
@@ -26,6 +27,20 @@ fn requests_without_a_right_credential_leave_nothing_behind() {
     let grown = bytes_held() - before;
     assert!(grown < 4_096, "{grown} bytes for {STRANGERS} strangers");
     assert_eq!((world.servers[0].allocations(), world.shared.quotas.total()), (0, 0));
+}
+
+#[test]
+fn what_is_remembered_of_strangers_is_bounded_and_within_what_it_says() {
+    let (mut world, mut chance) = (world(|options| options.external_users = false), Chance::new(1));
+    let limits = HistoryLimits { strangers: 300, ..HistoryLimits::default() };
+    world.shared.history.set_limits(limits);
+    let before = bytes_held();
+    harass(&mut world, &mut chance, 0..STRANGERS);
+
+    let (grown, size) = (bytes_held() - before, world.shared.history.size());
+    assert_eq!((size.users, size.strangers), (0, 300));
+    assert!(size.not_kept > 0, "more came than may be noted in a second");
+    assert!(grown < 256 << 10, "{grown} bytes for {STRANGERS} strangers, where {size:?} is told");
 }
 
 #[test]
