@@ -158,9 +158,20 @@ pub(super) fn misunderstood(node: &str, answer: &cluster::Answer) -> Problem {
     INTERNAL.into()
 }
 
+/// The longest cursor.
+const CURSOR_BYTES_MAX: usize = 128;
+
 /// The node in `<node>:<shard>-<number>`.
 fn node_of(id: &str) -> Result<&str, Problem> {
-    let parts = id.rsplit_once(':').filter(|(node, place)| !node.is_empty() && !place.is_empty());
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_place = |place: &str| {
+        place.split_once('-').is_some_and(|(shard, number)| is_number(shard) && is_number(number))
+    };
+    let is_node = |node: &str| {
+        !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let parts = id.rsplit_once(':').filter(|_| id.len() <= CURSOR_BYTES_MAX);
+    let parts = parts.filter(|(node, place)| is_node(node) && is_place(place));
     parts.map(|(node, _)| node).ok_or_else(|| CURSOR_INVALID.problem().at("/after", "is none"))
 }
 
