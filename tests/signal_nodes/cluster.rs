@@ -100,6 +100,11 @@ impl Cluster {
         cluster
     }
 
+    /// One more phone, that is not connected.
+    pub(crate) fn add_phone(&mut self) {
+        self.phones.push(Phone::new(format!("u{}", self.phones.len())));
+    }
+
     pub(crate) fn plan(&mut self, after: u64, happening: Happening) {
         self.planned += 1;
         self.happenings.insert((self.now + after, self.planned), happening);
@@ -329,7 +334,7 @@ impl Cluster {
         self.plan(after, Happening::Start(node));
     }
 
-    fn tell(&mut self, node: usize, tell: impl Fn(&mut Server, Now)) {
+    pub(crate) fn tell(&mut self, node: usize, tell: impl Fn(&mut Server, Now)) {
         let now = self.time();
         if let Some(server) = &mut self.nodes[node].server {
             tell(server, now);

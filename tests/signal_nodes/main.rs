@@ -6,6 +6,7 @@
 
 mod chance;
 mod cluster;
+mod moves;
 mod net;
 mod phone;
 

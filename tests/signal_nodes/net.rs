@@ -13,6 +13,8 @@ pub(crate) struct Net {
     last: BTreeMap<(usize, usize), u64>,
     /// Nodes that cannot reach the bus.
     pub(crate) cut: BTreeSet<usize>,
+    /// Ways from one node to another that nothing passes.
+    pub(crate) blocked: BTreeSet<(usize, usize)>,
     /// Of 1000 packets so many are lost.
     pub(crate) loss: u64,
     /// Milliseconds that a packet takes at most.
@@ -37,6 +39,7 @@ impl Net {
             sent: 0,
             last: BTreeMap::new(),
             cut: BTreeSet::new(),
+            blocked: BTreeSet::new(),
             loss: 0,
             delay: 5,
             lost: 0,
@@ -46,11 +49,12 @@ impl Net {
 
     pub(crate) fn send(&mut self, now: u64, chance: &mut Chance, packet: Packet) {
         self.carried += 1;
-        if self.cut.contains(&packet.from) || chance.below(1000) < self.loss {
+        let way = (packet.from, packet.to);
+        let is_stopped = self.cut.contains(&packet.from) || self.blocked.contains(&way);
+        if is_stopped || chance.below(1000) < self.loss {
             self.lost += 1;
             return;
         }
-        let way = (packet.from, packet.to);
         let earliest = self.last.get(&way).copied().unwrap_or_default();
         let at = (now + 1 + chance.below(self.delay)).max(earliest);
         self.last.insert(way, at);

@@ -9,8 +9,8 @@ use super::{
         directory::Home,
         session::queue::Answer,
     },
-    Message,
     body::write_body,
+    message::{Carried, Told},
     telling::is_at,
     wire::Writer,
 };
@@ -27,7 +27,7 @@ impl Server {
             return;
         }
         self.tell_news();
-        self.links.say_to_all(&Message::Call(Box::new(call.clone())), None);
+        self.links.say_to_all(Told::Call(Box::new(call.clone())), None);
     }
 
     /// Hands a frame about a call to the node that has it. It comes out there at
@@ -50,11 +50,11 @@ impl Server {
         let caller = is_with_caller.then_some(caller);
         let (session, id) = (from.session, from.id.clone());
         self.remember_awaited(node, from);
-        let message = Message::ToCall { caller, from: session, id, body: writer.into_bytes() };
+        let carried = Carried::ToCall { caller, from: session, id, body: writer.into_bytes() };
         let sender = self.links.sender;
         match caller {
-            Some(caller) => self.send_on(now, caller, sender, message),
-            None => self.send_to_node(node, sender, message),
+            Some(caller) => self.send_on(now, caller, sender, carried),
+            None => self.send_to_node(node, sender, carried),
         }
         true
     }
@@ -123,7 +123,7 @@ impl Server {
             Some(Home::Here) => self.refuse_unanswered(now, &Requester { session: from, id: Some(id) }),
             Some(Home::Node(node)) => {
                 let answer = Answer::Error(node_is_gone().members());
-                self.send_to_node(&node, None, Message::Answer { to: from, id, answer });
+                self.say_to(&node, Carried::Answer { to: from, id, answer });
             }
             None => {}
         }

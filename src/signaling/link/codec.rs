@@ -13,8 +13,8 @@ use super::{
 };
 
 /// Bounds of what is read: those of the protocol, or more than what any node sends.
-pub(super) const NODE_BYTES: usize = 256;
-pub(super) const USER_BYTES: usize = 256;
+const NODE_BYTES: usize = 256;
+const USER_BYTES: usize = 256;
 pub(super) const ROOM_BYTES: usize = 128;
 pub(super) const CALL_BYTES: usize = 64;
 pub(super) const DEVICE_BYTES: usize = 64 << 10;

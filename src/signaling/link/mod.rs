@@ -1,14 +1,16 @@
 //! Links to the other nodes.
 //!
-//! Each node tells every other what it has (`telling`), sends what is for sessions there (`routes`), and hands sessions
-//! over to where their clients are (`take`). All of it goes over one channel each way (`channel`) that loses and
+//! Each node tells every other what it has (`telling`), sends what is for sessions there (`routes`, `barriers`), and
+//! hands sessions over to where their clients are (`take`). All of it goes over one channel each way (`channel`) that loses and
 //! reorders nothing while both ends live.
 
+mod barriers;
 mod body;
 mod calls;
 mod channel;
 pub(super) mod codec;
 mod message;
+mod node_link;
 mod pack;
 #[cfg(test)]
 mod properties;
@@ -18,24 +20,20 @@ mod telling;
 pub(super) mod wire;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
-use bytes::Bytes;
-
 use self::{
-    channel::{Channel, Fill, Heard, next_message},
-    message::{LOST_MAX, Message, TO_MAX},
-    routes::{Barrier, Route},
-    telling::{Hearing, Telling},
+    barriers::{Barrier, Early},
+    channel::{Heard, next_message},
+    message::{Message, Take, Told},
+    node_link::Link,
+    routes::Route,
     wire::{Reader, Writer},
 };
 use super::{
-    CloseCode, Instant, NodeName, Now, Output, Server, SessionId,
-    deliver::{Receipt, Requester},
-    directory::Home,
-    timers::Timer,
+    CloseCode, NodeName, Now, Output, Server, SessionId, deliver::Requester, directory::Home, timers::Timer,
 };
 
 /// The links of this node.
@@ -55,37 +53,13 @@ pub(super) struct Links {
     /// Sessions of which something is held back.
     barriers: BTreeMap<SessionId, Barrier>,
     /// What nodes have seen of sessions that are still on their way here.
-    early: VecDeque<(SessionId, u32, NodeName)>,
-    /// What waits until nothing of its session is held back.
-    postponed: Vec<(NodeName, Message)>,
+    early: VecDeque<Early>,
+    /// Who waits until nothing is held back for the session it wants.
+    postponed: Vec<(NodeName, Take)>,
     /// Whose frame is being handled.
     sender: Option<SessionId>,
     /// The number of the last fence.
     fences: u64,
-}
-
-/// The link to a run of a node.
-#[derive(Debug)]
-struct Link {
-    run: u64,
-    /// Whether its lease lasts.
-    is_up: bool,
-    channel: Channel,
-    /// A frame for several sessions, that more may follow.
-    fan: Option<(Bytes, Vec<SessionId>)>,
-    /// Telling it all there is here.
-    telling: Option<Telling>,
-    /// Whether something was not told since there was no room.
-    must_tell: bool,
-    /// Hearing all there is there.
-    hearing: Option<Hearing>,
-    /// Sessions there of which frames were lost.
-    lost: BTreeSet<SessionId>,
-    timer: Option<Instant>,
-    /// Requests about calls that it was asked and has not answered, and how many they may become before those that
-    /// nobody waits for any more are looked for.
-    asked: BTreeSet<(SessionId, Arc<str>)>,
-    asked_sweep: usize,
 }
 
 /// Beyond this, requests that concern several sessions that move wait no longer.
@@ -109,107 +83,6 @@ impl Default for Links {
     }
 }
 
-impl Link {
-    fn new(run: u64, stream: u64) -> Self {
-        Self {
-            run,
-            is_up: true,
-            channel: Channel::new(stream),
-            fan: None,
-            telling: None,
-            must_tell: false,
-            hearing: None,
-            lost: BTreeSet::new(),
-            timer: None,
-            asked: BTreeSet::new(),
-            asked_sweep: calls::ASKED_SWEEP,
-        }
-    }
-
-    /// Says something that must be said. If there is no room at all, the sessions that it was for are told that they
-    /// missed something.
-    fn say(&mut self, message: &Message) {
-        self.end_fan();
-        let mut writer = Writer::default();
-        message.write(&mut writer);
-        if !self.channel.push(writer.as_bytes()) {
-            self.lose(message);
-        }
-    }
-
-    fn lose(&mut self, message: &Message) {
-        match message {
-            Message::Frame { to, .. } => self.lost.extend(to),
-            Message::Answer { to, .. } => _ = self.lost.insert(*to),
-            Message::ToCall { caller, from, .. } => self.lost.extend(caller.iter().chain([from])),
-            Message::Taken(session, _) | Message::Moved { session, .. } => _ = self.lost.insert(*session),
-            Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)
-            | Message::Lost(_)
-            | Message::Take { .. }
-            | Message::NotTaken(_)
-            | Message::Seen(..)
-            | Message::Fence { .. }
-            | Message::Passed(..) => self.must_tell = true,
-        }
-        while self.lost.len() > LOST_MAX {
-            self.lost.pop_last();
-        }
-    }
-
-    /// The other node was given up, or gave this one up. What was on its way there may not arrive later: it would come
-    /// after what was said since by way of other nodes. Its sessions are told then that they missed something.
-    /// Answers the requests among it.
-    fn abandon(&mut self, stream: u64) -> Vec<(SessionId, Arc<str>)> {
-        let mut requests = Vec::new();
-        let waiting = self.channel.unacknowledged();
-        let mut at = 0;
-        while let Some((message, next)) = next_message(&waiting, at) {
-            at = next;
-            let Some(message) = Message::read(&mut Reader::new(message)) else { continue };
-            self.lose(&message);
-            if let Message::ToCall { from, id: Some(id), .. } = message {
-                requests.push((from, id));
-            }
-        }
-        self.channel.begin(stream);
-        requests
-    }
-
-    /// A frame for a session. The same for another one after it goes along.
-    fn send_frame(&mut self, to: SessionId, tail: Bytes, receipt: Option<Receipt>) {
-        if receipt.is_some() {
-            return self.say(&Message::Frame { to: vec![to], tail, receipt });
-        }
-        if let Some((same, all)) = &mut self.fan
-            && same.as_ptr() == tail.as_ptr()
-            && same.len() == tail.len()
-            && all.len() < TO_MAX
-        {
-            all.push(to);
-            return;
-        }
-        self.end_fan();
-        self.fan = Some((tail, vec![to]));
-    }
-
-    fn end_fan(&mut self) {
-        let Some((tail, to)) = self.fan.take() else { return };
-        let mut writer = Writer::default();
-        message::write_frame(&mut writer, &to, &tail, None);
-        if !self.channel.push(writer.as_bytes()) {
-            self.lose(&Message::Frame { to, tail, receipt: None });
-        }
-    }
-}
-
 impl Server {
     /// Another node is there: its first heartbeat, or a new run of it.
     pub fn handle_node_up(&mut self, now: Now, node: &NodeName, run: u64) {
@@ -223,7 +96,7 @@ impl Server {
                 // It was given up, and all that was known of it with it; it may have done the same.
                 link.is_up = true;
                 link.channel.set_up(now.monotonic, self.links.is_bus_up);
-                link.say(&Message::Again);
+                link.say(Told::Again);
             }
             Some(_) | None => {
                 self.handle_node_down(now, node);
@@ -258,7 +131,8 @@ impl Server {
         (link.telling, link.hearing, link.must_tell) = (None, None, false);
         self.calls_node_down(now, node);
         self.forget_sessions_of(now, node);
-        self.routes_without(now, node);
+        self.barriers_without(now, node);
+        self.routes_anew(now, node);
         self.answer_for(now, node);
         for (from, id) in undelivered {
             self.refuse_undelivered(now, from, id);
@@ -312,26 +186,11 @@ impl Server {
 
     fn handle_message(&mut self, now: Now, node: &NodeName, message: Message) {
         match message {
-            message @ (Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)) => self.handle_told(now, node, message),
-            message @ (Message::Frame { .. } | Message::Answer { .. } | Message::ToCall { .. }) => {
-                self.handle_carried(now, node, message);
-            }
+            Message::Told(told) => self.handle_told(now, node, told),
+            Message::Carried(carried) => self.handle_carried(now, node, carried),
             Message::Lost(sessions) => self.handle_lost(now, &sessions),
-            message @ (Message::Take { .. } | Message::Taken(..) | Message::NotTaken(_)) => {
-                self.handle_taking(now, node, message);
-            }
-            message @ (Message::Moved { .. }
-            | Message::Seen(..)
-            | Message::Fence { .. }
-            | Message::Passed(..)) => self.handle_moving(now, node, message),
+            Message::Taking(taking) => self.handle_taking(now, node, taking),
+            Message::Moving(moving) => self.handle_moving(now, node, moving),
         }
     }
 
@@ -355,7 +214,7 @@ impl Server {
             return;
         };
         if let Some(link) = self.links.up(&node) {
-            link.lost.insert(id);
+            link.lose_session(id);
         }
     }
 
@@ -399,10 +258,7 @@ impl Server {
             self.tell_more(&node);
             let Some(link) = self.links.by_node.get_mut(&node) else { continue };
             link.end_fan();
-            if !link.lost.is_empty() && link.channel.fill() == Fill::Free {
-                let lost = std::mem::take(&mut link.lost).into_iter().collect();
-                link.say(&Message::Lost(lost));
-            }
+            link.tell_lost();
             while let Some(bytes) = link.channel.poll(now.monotonic) {
                 self.outputs.push_back(Output::ToNode { node: node.clone(), run: link.run, bytes });
             }
@@ -439,16 +295,12 @@ impl Links {
     }
 
     /// Says the same to all other nodes but one. Where there is no room it is told with all the rest, later.
-    fn say_to_all(&mut self, message: &Message, but: Option<&NodeName>) {
+    fn say_to_all(&mut self, message: impl Into<Message>, but: Option<&NodeName>) {
         let mut writer = Writer::default();
-        message.write(&mut writer);
+        message.into().write(&mut writer);
         self.is_stirred = true;
         for (node, link) in &mut self.by_node {
-            if !link.is_up || but == Some(node) {
-                continue;
-            }
-            link.end_fan();
-            if link.channel.fill() == Fill::Full || !link.channel.push(writer.as_bytes()) {
+            if link.is_up && but != Some(node) && !link.say_written(writer.as_bytes()) {
                 link.must_tell = true;
             }
         }
@@ -456,6 +308,6 @@ impl Links {
 }
 
 /// Who asks, in a message.
-fn requester(session: SessionId, id: Option<std::sync::Arc<str>>) -> Requester {
+fn requester(session: SessionId, id: Option<Arc<str>>) -> Requester {
     Requester { session, id }
 }

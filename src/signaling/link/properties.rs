@@ -19,7 +19,7 @@ use super::{
         },
     },
     body::{read_body, write_body},
-    message::{Change, Message},
+    message::{Carried, Change, Message, Moving, Take, Taking, Told},
     pack::{Pack, pack, unpack},
     wire::{Reader, Writer},
 };
@@ -145,53 +145,61 @@ fn request() -> impl Strategy<Value = Arc<str>> {
     "[a-z0-9]{0,64}".prop_map(Arc::from)
 }
 
-fn message() -> impl Strategy<Value = Message> {
+fn told() -> impl Strategy<Value = Told> {
     let change = (id(), role(), status(), any::<bool>(), any::<u16>()).prop_map(
         |(session, role, status, is_attached, load)| Change { session, role, status, is_attached, load },
     );
     let member = (id(), text()).prop_map(|(session, state)| RoomMember { session, state });
-    let frame = (vec(id(), 0..5), text(), option::of(receipt()))
-        .prop_map(|(to, tail, receipt)| Message::Frame { to, tail, receipt });
-    let answered =
-        (id(), request(), answer()).prop_map(|(to, id, answer)| Message::Answer { to, id, answer });
-    let to_call = (option::of(id()), id(), option::of(request()), vec(any::<u8>(), 0..40))
-        .prop_map(|(caller, from, id, body)| Message::ToCall { caller, from, id, body: body.into() });
-    let take = (id(), user(), any::<[u8; 32]>()).prop_map(|(session, user, token)| Message::Take {
-        session,
-        user,
-        token,
-    });
-    let moved = (id(), node(), any::<u32>()).prop_map(|(session, to, generation)| Message::Moved {
-        session,
-        to,
-        generation,
-    });
-    let fence = (id(), node(), any::<u64>()).prop_map(|(session, origin, number)| Message::Fence {
-        session,
-        origin,
-        number,
-    });
     prop_oneof![
-        Just(Message::Begin),
-        Just(Message::End),
-        Just(Message::Again),
-        (entry(), vec((room(), text()), 0..4)).prop_map(|(entry, rooms)| Message::Up(entry, rooms)),
-        change.prop_map(Message::Changed),
-        (id(), any::<u32>()).prop_map(|(session, generation)| Message::Down(session, generation)),
-        (room(), member).prop_map(|(room, member)| Message::Join(room, member)),
-        (room(), id()).prop_map(|(room, session)| Message::Leave(room, session)),
-        record().prop_map(|record| Message::Call(Box::new(record))),
-        frame,
-        answered,
-        to_call,
+        Just(Told::Begin),
+        Just(Told::End),
+        Just(Told::Again),
+        (entry(), vec((room(), text()), 0..4)).prop_map(|(entry, rooms)| Told::Up(entry, rooms)),
+        change.prop_map(Told::Changed),
+        (id(), any::<u32>()).prop_map(|(session, generation)| Told::Down(session, generation)),
+        (room(), member).prop_map(|(room, member)| Told::Join(room, member)),
+        (room(), id()).prop_map(|(room, session)| Told::Leave(room, session)),
+        record().prop_map(|record| Told::Call(Box::new(record))),
+    ]
+}
+
+fn carried() -> impl Strategy<Value = Carried> {
+    let frame = (vec(id(), 0..5), text(), option::of(receipt()));
+    let to_call = (option::of(id()), id(), option::of(request()), vec(any::<u8>(), 0..40));
+    let fence = (id(), node(), any::<u64>());
+    prop_oneof![
+        frame.prop_map(|(to, tail, receipt)| Carried::Frame { to, tail, receipt }),
+        (id(), request(), answer()).prop_map(|(to, id, answer)| Carried::Answer { to, id, answer }),
+        to_call.prop_map(|(caller, from, id, body)| Carried::ToCall { caller, from, id, body: body.into() }),
+        fence.prop_map(|(session, origin, number)| Carried::Fence { session, origin, number }),
+    ]
+}
+
+fn taking() -> impl Strategy<Value = Taking> {
+    let take = (id(), user(), any::<[u8; 32]>());
+    prop_oneof![
+        take.prop_map(|(session, user, token)| Taking::Take(Take { session, user, token })),
+        (id(), vec(any::<u8>(), 0..40)).prop_map(|(session, pack)| Taking::Taken(session, pack.into())),
+        id().prop_map(Taking::NotTaken),
+    ]
+}
+
+fn moving() -> impl Strategy<Value = Moving> {
+    let moved = (id(), node(), any::<u32>());
+    prop_oneof![
+        moved.prop_map(|(session, to, generation)| Moving::Moved { session, to, generation }),
+        (id(), any::<u32>()).prop_map(|(session, generation)| Moving::Seen(session, generation)),
+        (id(), any::<u64>()).prop_map(|(session, number)| Moving::Passed(session, number)),
+    ]
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        told().prop_map(Message::Told),
+        carried().prop_map(Message::Carried),
         vec(id(), 0..5).prop_map(Message::Lost),
-        take,
-        (id(), vec(any::<u8>(), 0..40)).prop_map(|(session, pack)| Message::Taken(session, pack.into())),
-        id().prop_map(Message::NotTaken),
-        moved,
-        (id(), any::<u32>()).prop_map(|(session, generation)| Message::Seen(session, generation)),
-        fence,
-        (id(), any::<u64>()).prop_map(|(session, number)| Message::Passed(session, number)),
+        taking().prop_map(Message::Taking),
+        moving().prop_map(Message::Moving),
     ]
 }
 

@@ -2,8 +2,7 @@
 //!
 //! What is for a session goes to the node where it is known to live, and from there on if it has moved. A node that
 //! learns of a move sends a *fence* down the old way and holds back what is for the session until that has arrived:
-//! then nothing can be overtaken. And what comes *from* a session that has moved is held back from each node until that
-//! has seen the end of what came from the session's old node (*seen*).
+//! then nothing can be overtaken. What comes *from* a session that has moved is held back as well (`barriers`).
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -16,8 +15,10 @@ use super::{
         session::queue::Answer,
         timers::Timer,
     },
-    Fill, Message,
+    barriers::Early,
     body::read_body,
+    channel::Fill,
+    message::{Carried, Message, Moving},
     requester,
     telling::is_at,
     wire::Reader,
@@ -32,6 +33,8 @@ pub(super) struct Route {
     /// When a fence is given up.
     until: Instant,
     held: VecDeque<Held>,
+    /// Whether more came than is held back.
+    is_broken: bool,
 }
 
 /// A client whose session is to come here.
@@ -55,35 +58,22 @@ pub(super) enum Reason {
 struct Held {
     /// Who sent it, if that is a session of this node.
     sender: Option<SessionId>,
-    message: Message,
+    carried: Carried,
 }
 
-/// A session that came here, of which something is held back.
-#[derive(Debug)]
-pub(super) struct Barrier {
-    /// Where it lived.
-    old: NodeName,
-    generation: u32,
-    /// Nodes that may still get something from there.
-    waiting: Vec<NodeName>,
-    held: VecDeque<(NodeName, Message)>,
-    /// Until when at most.
-    until: Instant,
-}
-
-/// Something held back for one session: beyond that, requests are refused.
-const HELD_MAX: usize = 256;
-/// What nodes have seen of sessions that are still on their way here.
-const EARLY_MAX: usize = 4096;
+/// Something held back for one session, or of one: beyond that, requests are refused.
+pub(super) const HELD_MAX: usize = 256;
+/// Beyond that even what no request led to is lost, and the session told so.
+pub(super) const HELD_HARD_MAX: usize = 4096;
 /// A fence that was lost with a node on its way is given up.
-const FENCE_MAX: Duration = Duration::from_secs(60);
+pub(super) const FENCE_MAX: Duration = Duration::from_secs(60);
 
 impl Server {
     /// Something for a session that does not live here.
     pub(in crate::signaling) fn send_elsewhere(&mut self, now: Now, to: SessionId, parcel: Parcel) {
         let sender = self.links.sender;
         self.links.now = now;
-        self.send_on(now, to, sender, Message::of_parcel(to, parcel));
+        self.send_on(now, to, sender, Carried::of_parcel(to, parcel));
     }
 
     /// Whether requests that send something to this session are to be taken; if not, they are `unavailable`.
@@ -100,114 +90,115 @@ impl Server {
 
     pub(super) fn can_reach_node(&self, node: &NodeName) -> bool {
         let link = self.links.by_node.get(node);
-        link.is_some_and(|link| link.is_up && link.channel.fill() == Fill::Free)
+        link.is_some_and(|link| link.is_up && link.channel.fill() == Fill::Free) && !self.is_barred(node)
     }
 
     /// What another node sent for sessions.
-    pub(super) fn handle_carried(&mut self, now: Now, node: &NodeName, message: Message) {
-        match message {
-            Message::ToCall { from, id, .. } if self.directory.session(from).is_none() => {
+    pub(super) fn handle_carried(&mut self, now: Now, node: &NodeName, carried: Carried) {
+        match carried {
+            Carried::Frame { to, tail, receipt } => {
+                for id in to {
+                    let one = Carried::Frame { to: vec![id], tail: tail.clone(), receipt: receipt.clone() };
+                    self.send_on(now, id, None, one);
+                }
+            }
+            Carried::Answer { to, id, answer } => {
+                self.forget_awaited(node, to, &id);
+                self.send_on(now, to, None, Carried::Answer { to, id, answer });
+            }
+            Carried::ToCall { from, id, .. } if self.directory.session(from).is_none() => {
                 // It was given up with its node, which has not told of it again yet.
                 let Some(id) = id else { return };
                 let refusal = Refusal::new(ErrorCode::Unavailable, "the nodes have just lost each other");
                 let answer = Answer::Error(refusal.members());
-                self.send_to_node(node, None, Message::Answer { to: from, id, answer });
+                self.say_to(node, Carried::Answer { to: from, id, answer });
             }
-            Message::Frame { to, tail, receipt } => {
-                for id in to {
-                    let one = Message::Frame { to: vec![id], tail: tail.clone(), receipt: receipt.clone() };
-                    self.send_on(now, id, None, one);
-                }
+            Carried::ToCall { caller: Some(caller), from, id, body } => {
+                self.send_on(now, caller, None, Carried::ToCall { caller: Some(caller), from, id, body });
             }
-            Message::Answer { to, id, answer } => {
-                self.forget_awaited(node, to, &id);
-                self.send_on(now, to, None, Message::Answer { to, id, answer });
+            Carried::ToCall { caller: None, from, id, body } => {
+                self.arrive(now, Carried::ToCall { caller: None, from, id, body });
             }
-            message @ Message::ToCall { caller: Some(caller), .. } => {
-                self.send_on(now, caller, None, message);
+            Carried::Fence { session, origin, number } => {
+                self.send_on(now, session, None, Carried::Fence { session, origin, number });
             }
-            message @ (Message::ToCall { caller: None, .. }
-            | Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)
-            | Message::Lost(_)
-            | Message::Take { .. }
-            | Message::Taken(..)
-            | Message::NotTaken(_)
-            | Message::Moved { .. }
-            | Message::Seen(..)
-            | Message::Fence { .. }
-            | Message::Passed(..)) => self.arrive(now, message),
         }
     }
 
     /// Sends something on to where its session is.
-    pub(super) fn send_on(&mut self, now: Now, to: SessionId, sender: Option<SessionId>, message: Message) {
+    pub(super) fn send_on(&mut self, now: Now, to: SessionId, sender: Option<SessionId>, carried: Carried) {
         if let Some(route) = self.links.routes.get_mut(&to) {
-            return route.held.push_back(Held { sender, message });
+            if route.held.len() < HELD_HARD_MAX {
+                return route.held.push_back(Held { sender, carried });
+            }
+            route.is_broken = true;
+            return self.drop_carried(now, carried);
         }
         let home = self.directory.session(to).map(|entry| entry.node.clone());
         match home {
-            Some(Home::Node(node)) => self.send_to_node(&node, sender, message),
-            Some(Home::Here) => self.arrive(now, message),
-            // The session is over. A call may have stayed.
-            None => {
-                if let Message::ToCall { .. } = message {
-                    self.arrive(now, message);
-                }
-            }
+            Some(Home::Node(node)) => self.send_to_node(&node, sender, carried),
+            Some(Home::Here) => self.arrive(now, carried),
+            // The session is over.
+            None => match carried {
+                Carried::Frame { .. } | Carried::Answer { .. } => {}
+                // A call may have stayed, and nothing is on its way to the session any more.
+                Carried::ToCall { .. } | Carried::Fence { .. } => self.arrive(now, carried),
+            },
         }
     }
 
-    /// Sends something to a node, behind all that its sender sent there before.
-    pub(super) fn send_to_node(&mut self, node: &NodeName, sender: Option<SessionId>, message: Message) {
-        if let Some(barrier) = sender.and_then(|sender| self.links.barriers.get_mut(&sender))
-            && barrier.waiting.contains(node)
-        {
-            return barrier.held.push_back((node.clone(), message));
+    /// Something does not get to its session, which begins anew for that.
+    fn drop_carried(&mut self, now: Now, carried: Carried) {
+        match carried {
+            Carried::Frame { .. } | Carried::Answer { .. } | Carried::ToCall { id: None, .. } => {}
+            Carried::ToCall { from, id: Some(id), .. } => self.refuse_undelivered(now, from, id),
+            Carried::Fence { .. } => self.arrive(now, carried),
         }
-        // What happened here before is known there before.
+    }
+
+    /// Sends something to the node of its session, behind all that its sender sent there before.
+    pub(super) fn send_to_node(&mut self, node: &NodeName, sender: Option<SessionId>, carried: Carried) {
+        if let Some(carried) = self.hold_behind_barrier(node, sender, carried) {
+            self.say_to(node, carried);
+        }
+    }
+
+    /// Says something to a node, behind all that happened here before.
+    pub(super) fn say_to(&mut self, node: &NodeName, message: impl Into<Message>) {
         self.tell_news();
-        let Some(link) = self.links.up(node) else {
-            // Should it come back, its sessions are told what they missed.
-            if let Some(link) = self.links.by_node.get_mut(node) {
-                link.lose(&message);
-            }
-            if let Message::ToCall { from, id: Some(id), .. } = message {
-                self.refuse_undelivered(self.links.now, from, id);
-            }
-            return;
-        };
-        if let Message::Frame { to, tail, receipt } = message {
-            to.iter().for_each(|to| link.send_frame(*to, tail.clone(), receipt.clone()));
-        } else {
-            link.say(&message);
+        match self.links.up(node) {
+            Some(link) => link.say(message),
+            None => self.lose_on_way(node, message.into()),
+        }
+    }
+
+    /// Something cannot be sent to a node. Its sessions are told what they missed, should it come back.
+    pub(super) fn lose_on_way(&mut self, node: &NodeName, message: Message) {
+        if let Some(link) = self.links.by_node.get_mut(node) {
+            link.lose(&message);
+        }
+        if let Message::Carried(Carried::ToCall { from, id: Some(id), .. }) = message {
+            self.refuse_undelivered(self.links.now, from, id);
         }
     }
 
     /// Something has come to the node of its session.
-    fn arrive(&mut self, now: Now, message: Message) {
-        match message {
-            Message::Frame { to, tail, receipt } => {
+    fn arrive(&mut self, now: Now, carried: Carried) {
+        match carried {
+            Carried::Frame { to, tail, receipt } => {
                 for id in to {
                     let parcel = Parcel::Frame { tail: tail.clone(), receipt: receipt.clone() };
                     self.handle_parcel(now, id, parcel);
                 }
             }
-            Message::Answer { to, id, answer } => {
+            Carried::Answer { to, id, answer } => {
                 // Who waited was told already that nobody would answer.
                 let is_late = self.sessions.get(to).is_some_and(|session| session.replies.is_answered(&id));
                 if !is_late {
                     self.handle_parcel(now, to, Parcel::Answer { id, answer });
                 }
             }
-            Message::ToCall { from, id, body, .. } => {
+            Carried::ToCall { from, id, body, .. } => {
                 let from = requester(from, id.as_ref().map(Arc::clone));
                 match read_body(&mut Reader::new(&body)) {
                     Some(body) => self.handle_call_from_elsewhere(now, &from, body),
@@ -218,71 +209,33 @@ impl Server {
                     }
                 }
             }
-            Message::Fence { session, origin, number } => {
-                self.send_to_node(&origin, None, Message::Passed(session, number));
+            Carried::Fence { session, origin, number } => {
+                self.say_to(&origin, Moving::Passed(session, number));
             }
-            Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)
-            | Message::Lost(_)
-            | Message::Take { .. }
-            | Message::Taken(..)
-            | Message::NotTaken(_)
-            | Message::Moved { .. }
-            | Message::Seen(..)
-            | Message::Passed(..) => debug_assert!(false, "only what is for sessions arrives"),
         }
     }
 
     /// Another node told of a move, or of what it led to.
-    pub(super) fn handle_moving(&mut self, now: Now, node: &NodeName, message: Message) {
-        match message {
-            Message::Moved { session, to, generation } => {
+    pub(super) fn handle_moving(&mut self, now: Now, node: &NodeName, moving: Moving) {
+        match moving {
+            Moving::Moved { session, to, generation } => {
                 let known = self.directory.session(session);
                 let is_news = known.is_some_and(|entry| is_at(entry, node) && entry.generation < generation);
                 if is_news {
                     self.session_moved(now, session, node, &to, generation);
                 }
-                self.send_to_node(&to, None, Message::Seen(session, generation));
+                self.say_to(&to, Moving::Seen(session, generation));
             }
-            Message::Seen(session, generation) => self.handle_seen(now, node, session, generation),
-            Message::Fence { session, origin, number } => {
-                let message = Message::Fence { session, origin: origin.clone(), number };
-                if self.directory.session(session).is_some() || self.links.routes.contains_key(&session) {
-                    self.send_on(now, session, None, message);
-                } else {
-                    self.send_to_node(&origin, None, Message::Passed(session, number));
-                }
+            Moving::Seen(session, generation) => {
+                self.handle_seen(now, Early { session, generation, node: node.clone() });
             }
-            Message::Passed(session, number) => {
+            Moving::Passed(session, number) => {
                 let is_it =
                     |route: &Route| matches!(&route.reason, Reason::Fence(known, _) if *known == number);
                 if self.links.routes.get(&session).is_some_and(is_it) {
                     self.fence_passed(now, session);
                 }
             }
-            Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)
-            | Message::Frame { .. }
-            | Message::Answer { .. }
-            | Message::ToCall { .. }
-            | Message::Lost(_)
-            | Message::Take { .. }
-            | Message::Taken(..)
-            | Message::NotTaken(_) => debug_assert!(false, "that is about no move"),
         }
     }
 
@@ -323,7 +276,7 @@ impl Server {
         let number = self.links.fences;
         let until = now.monotonic.after(FENCE_MAX);
         let origin = self.setup.node.clone();
-        self.send_to_node(via, None, Message::Fence { session, origin, number });
+        self.say_to(via, Carried::Fence { session, origin, number });
         self.hold(now, session, Reason::Fence(number, via.clone()), waiting);
         self.timer(until, Timer::Route(session));
     }
@@ -334,7 +287,7 @@ impl Server {
         match self.links.routes.get_mut(&session) {
             Some(route) => (route.reason, route.waiting, route.until) = (reason, waiting, until),
             None => {
-                let route = Route { reason, waiting, until, held: VecDeque::new() };
+                let route = Route { reason, waiting, until, held: VecDeque::new(), is_broken: false };
                 self.links.routes.insert(session, route);
             }
         }
@@ -351,20 +304,18 @@ impl Server {
     /// What was held back for a session goes its way.
     pub(super) fn release(&mut self, now: Now, session: SessionId) {
         let Some(route) = self.links.routes.remove(&session) else { return };
-        for Held { sender, message } in route.held {
-            self.send_on(now, session, sender, message);
+        for Held { sender, carried } in route.held {
+            self.send_on(now, session, sender, carried);
+        }
+        if route.is_broken {
+            self.handle_lost(now, &[session]);
         }
         self.handle_postponed(now);
     }
 
     /// Something held back waits no longer.
     pub(in crate::signaling) fn route_due(&mut self, now: Now, session: SessionId) {
-        if let Some(barrier) = self.links.barriers.get_mut(&session)
-            && barrier.until <= now.monotonic
-        {
-            barrier.waiting.clear();
-            self.lower_barrier(now, session);
-        }
+        self.barrier_due(now, session);
         let Some(route) = self.links.routes.get_mut(&session) else { return };
         let is_fence_over = matches!(route.reason, Reason::Fence(..)) && route.until <= now.monotonic;
         // The session may still come; then it waits for its client. Meanwhile what is for it is held back.
@@ -374,79 +325,6 @@ impl Server {
         if is_fence_over {
             self.fence_passed(now, session);
         }
-    }
-
-    /// A session came here from another node: what it sends waits until all it sent before has arrived.
-    pub(super) fn raise_barrier(&mut self, now: Now, session: SessionId, old: &NodeName, generation: u32) {
-        let early = &mut self.links.early;
-        let has_seen = |node: &NodeName| early.contains(&(session, generation, node.clone()));
-        let is_waiting = |node: &NodeName| node != old && !has_seen(node);
-        let waiting: Vec<NodeName> = self
-            .links
-            .by_node
-            .iter()
-            .filter(|(_, link)| link.is_up)
-            .map(|(node, _)| node.clone())
-            .filter(is_waiting)
-            .collect();
-        self.links.early.retain(|(known, ..)| *known != session);
-        if !waiting.is_empty() {
-            let until = now.monotonic.after(FENCE_MAX);
-            let barrier = Barrier { old: old.clone(), generation, waiting, held: VecDeque::new(), until };
-            self.links.barriers.insert(session, barrier);
-            self.timer(until, Timer::Route(session));
-        }
-    }
-
-    fn handle_seen(&mut self, now: Now, node: &NodeName, session: SessionId, generation: u32) {
-        if let Some(barrier) = self.links.barriers.get_mut(&session)
-            && barrier.generation == generation
-        {
-            barrier.waiting.retain(|waiting| waiting != node);
-            return self.lower_barrier(now, session);
-        }
-        if self.directory.session(session).is_some_and(|entry| entry.generation >= generation) {
-            return;
-        }
-        // The session itself is still on its way.
-        if self.links.early.len() >= EARLY_MAX {
-            self.links.early.pop_front();
-        }
-        self.links.early.push_back((session, generation, node.clone()));
-    }
-
-    /// What need not wait any longer goes its way.
-    fn lower_barrier(&mut self, now: Now, session: SessionId) {
-        let Some(barrier) = self.links.barriers.get_mut(&session) else { return };
-        let held = std::mem::take(&mut barrier.held);
-        let (still, free): (VecDeque<_>, VecDeque<_>) =
-            held.into_iter().partition(|(node, _)| barrier.waiting.contains(node));
-        barrier.held = still;
-        let is_over = barrier.waiting.is_empty();
-        if is_over {
-            self.links.barriers.remove(&session);
-        }
-        for (node, message) in free {
-            self.send_to_node(&node, None, message);
-        }
-        if is_over {
-            self.handle_postponed(now);
-        }
-    }
-
-    /// A node is gone: nothing comes from there, and nothing passes through it.
-    pub(super) fn routes_without(&mut self, now: Now, node: &NodeName) {
-        let sessions: Vec<SessionId> = self.links.barriers.keys().copied().collect();
-        for session in sessions {
-            let Some(barrier) = self.links.barriers.get_mut(&session) else { continue };
-            if barrier.old == *node {
-                barrier.waiting.clear();
-            } else {
-                barrier.waiting.retain(|waiting| waiting != node);
-            }
-            self.lower_barrier(now, session);
-        }
-        self.routes_anew(now, node);
     }
 
     /// A node knows nothing of what was sent there.

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use super::{
     super::{
-        Next, NodeName, Now, Server, SessionId, UserId,
+        Next, NodeName, Now, Server, SessionId,
         directory::{Home, RoomMember},
         hello::Arrival,
+        session::Session,
         timers::Timer,
     },
-    Message, POSTPONED_MAX,
+    POSTPONED_MAX,
+    message::{Moving, Take, Taking},
     pack::{Pack, pack, unpack},
-    routes::{Reason, Waiting},
+    routes::{Reason, Route, Waiting},
 };
 
 /// How long a client waits for its session to come from another node, since its hello: asking for it, fences on its
@@ -49,11 +51,11 @@ impl Server {
         };
         let Some(resume) = &waiting.arrival.greeting.resume else { return Err(waiting) };
         let user = waiting.arrival.identity.user.clone();
-        let message = Message::Take { session, user, token: resume.token };
+        let take = Take { session, user, token: resume.token };
         if !self.can_reach_node(&node) {
             return Err(waiting);
         }
-        self.send_to_node(&node, None, message);
+        self.say_to(&node, Taking::Take(take));
         self.hold(now, session, Reason::Take(node), Some(waiting));
         Ok(())
     }
@@ -68,49 +70,32 @@ impl Server {
     }
 
     /// Another node asks for a session, hands one over, or does not.
-    pub(super) fn handle_taking(&mut self, now: Now, node: &NodeName, message: Message) {
-        match message {
-            Message::Take { session, user, token } => {
-                if self.is_held(session) && self.links.postponed.len() < POSTPONED_MAX {
-                    let message = Message::Take { session, user, token };
-                    return self.links.postponed.push((node.clone(), message));
-                }
-                let may = |server: &Self| server.may_hand_over(session, &token, &user);
-                if !may(self) || !self.give(now, session, node) {
-                    self.send_to_node(node, None, Message::NotTaken(session));
-                }
-            }
-            Message::Taken(session, bytes) => self.taken(now, node, session, &bytes),
-            Message::NotTaken(session) => {
-                let is_it = |route: &super::routes::Route| route.reason == Reason::Take(node.clone());
+    pub(super) fn handle_taking(&mut self, now: Now, node: &NodeName, taking: Taking) {
+        match taking {
+            Taking::Take(take) => self.handle_take(now, node, take),
+            Taking::Taken(session, bytes) => self.taken(now, node, session, &bytes),
+            Taking::NotTaken(session) => {
+                let is_it = |route: &Route| route.reason == Reason::Take(node.clone());
                 if self.links.routes.get(&session).is_some_and(is_it) {
                     self.not_taken(now, session);
                 }
             }
-            Message::Begin
-            | Message::End
-            | Message::Again
-            | Message::Up(..)
-            | Message::Changed(_)
-            | Message::Down(..)
-            | Message::Join(..)
-            | Message::Leave(..)
-            | Message::Call(_)
-            | Message::Frame { .. }
-            | Message::Answer { .. }
-            | Message::ToCall { .. }
-            | Message::Lost(_)
-            | Message::Moved { .. }
-            | Message::Seen(..)
-            | Message::Fence { .. }
-            | Message::Passed(..) => debug_assert!(false, "that is about no hand-over"),
+        }
+    }
+
+    fn handle_take(&mut self, now: Now, node: &NodeName, take: Take) {
+        if self.is_held(take.session) && self.links.postponed.len() < POSTPONED_MAX {
+            return self.links.postponed.push((node.clone(), take));
+        }
+        if !self.may_hand_over(&take) || !self.give(now, take.session, node) {
+            self.say_to(node, Taking::NotTaken(take.session));
         }
     }
 
     /// What waited until nothing is held back for its session.
     pub(super) fn handle_postponed(&mut self, now: Now) {
-        for (node, message) in std::mem::take(&mut self.links.postponed) {
-            self.handle_taking(now, &node, message);
+        for (node, take) in std::mem::take(&mut self.links.postponed) {
+            self.handle_take(now, &node, take);
         }
     }
 
@@ -135,8 +120,8 @@ impl Server {
             entry.is_attached = false;
         });
         let bytes = pack(Pack { luggage, grants, states, calls, asked, generation });
-        self.send_to_node(node, None, Message::Taken(session, bytes));
-        self.links.say_to_all(&Message::Moved { session, to: node.clone(), generation }, Some(node));
+        self.say_to(node, Taking::Taken(session, bytes));
+        self.links.say_to_all(Moving::Moved { session, to: node.clone(), generation }, Some(node));
         let own = self.setup.node.clone();
         self.calls_session_moved(now, session, &own, node);
         true
@@ -223,11 +208,10 @@ impl Server {
     }
 
     /// Whether whoever shows this token may have a session.
-    fn may_hand_over(&self, session: SessionId, token: &[u8; 32], user: &UserId) -> bool {
+    fn may_hand_over(&self, take: &Take) -> bool {
         use subtle::ConstantTimeEq as _;
-        let is_theirs = |known: &super::super::session::Session| {
-            bool::from(known.resume.ct_eq(token)) && known.place.user == *user
-        };
-        self.sessions.get(session).is_some_and(is_theirs) && self.can_give_away(session)
+        let is_theirs =
+            |known: &Session| bool::from(known.resume.ct_eq(&take.token)) && known.place.user == take.user;
+        self.sessions.get(take.session).is_some_and(is_theirs) && self.can_give_away(take.session)
     }
 }

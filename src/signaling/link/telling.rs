@@ -10,7 +10,7 @@ use super::{
         rooms::RoomChange,
     },
     channel::Fill,
-    message::{Change, Message},
+    message::{Change, Told},
 };
 
 /// What is still to be told.
@@ -45,7 +45,7 @@ impl Server {
         let Some(link) = self.links.up(node) else { return };
         link.must_tell = false;
         link.telling = Some(telling);
-        link.say(&Message::Begin);
+        link.say(Told::Begin);
     }
 
     /// Tells more, as long as there is room.
@@ -63,16 +63,16 @@ impl Server {
                 continue;
             };
             let page = self.page(&mut telling);
-            let is_end = page.last() == Some(&Message::End);
+            let is_end = page.last() == Some(&Told::End);
             let Some(link) = self.links.up(node) else { return };
-            page.iter().for_each(|message| link.say(message));
+            page.into_iter().for_each(|told| link.say(told));
             if !is_end {
                 link.telling = Some(telling);
             }
         }
     }
 
-    fn page(&self, telling: &mut Telling) -> Vec<Message> {
+    fn page(&self, telling: &mut Telling) -> Vec<Told> {
         let ids: Vec<SessionId> = telling.sessions.by_ref().take(PAGE).collect();
         if !ids.is_empty() {
             return ids.into_iter().filter_map(|id| self.told_up(id)).collect();
@@ -83,20 +83,20 @@ impl Server {
         }
         if !std::mem::replace(&mut telling.has_told_calls, true) {
             let calls = self.calls_of_here().into_iter();
-            return calls.map(|call| Message::Call(Box::new(call))).collect();
+            return calls.map(|call| Told::Call(Box::new(call))).collect();
         }
-        vec![Message::End]
+        vec![Told::End]
     }
 
     fn here(&self, id: SessionId) -> Option<&SessionEntry> {
         self.directory.session(id).filter(|entry| entry.node == Home::Here)
     }
 
-    fn told_up(&self, id: SessionId) -> Option<Message> {
+    fn told_up(&self, id: SessionId) -> Option<Told> {
         let entry = self.here(id)?.clone();
         // Where it was before, others may hear of what it did there only after this.
         let rooms = if entry.generation > 0 { self.rooms_of(id) } else { Vec::new() };
-        Some(Message::Up(entry, rooms))
+        Some(Told::Up(entry, rooms))
     }
 
     /// The rooms of a session of this node, and what they see of it.
@@ -109,77 +109,58 @@ impl Server {
         rooms.iter().filter_map(|known| Some((known.room.clone(), state(&known.room)?))).collect()
     }
 
-    fn told_join(&self, room: RoomId, id: SessionId) -> Option<Message> {
+    fn told_join(&self, room: RoomId, id: SessionId) -> Option<Told> {
         self.here(id)?;
         let member = self.directory.members(&room).iter().find(|member| member.session == id)?.clone();
-        Some(Message::Join(room, member))
+        Some(Told::Join(room, member))
     }
 
     /// Tells all other nodes what has changed since.
     pub(super) fn tell_news(&mut self) {
         for news in self.directory.take_news() {
-            let message = match news {
+            let told = match news {
                 News::Up(id) => self.told_up(id),
-                News::Changed(id) => self.here(id).map(|entry| {
-                    Message::Changed(Change {
-                        session: id,
-                        role: entry.role,
-                        status: entry.status,
-                        is_attached: entry.is_attached,
-                        load: entry.load,
-                    })
-                }),
-                News::Down(id, generation) => Some(Message::Down(id, generation)),
+                News::Changed(id) => self.here(id).map(|entry| Told::Changed(Change::of(entry))),
+                News::Down(id, generation) => Some(Told::Down(id, generation)),
                 News::Joined(room, id) => self.told_join(room, id),
-                News::Left(room, id) => Some(Message::Leave(room, id)),
+                News::Left(room, id) => Some(Told::Leave(room, id)),
             };
-            if let Some(message) = message {
-                self.links.say_to_all(&message, None);
+            if let Some(told) = told {
+                self.links.say_to_all(told, None);
             }
         }
     }
 
     /// Another node told something.
-    pub(super) fn handle_told(&mut self, now: Now, node: &NodeName, message: Message) {
-        match message {
-            Message::Begin => self.begin_hearing(node),
-            Message::End => self.end_hearing(now, node),
-            Message::Again => self.begin_telling(node),
-            Message::Up(entry, rooms) => {
+    pub(super) fn handle_told(&mut self, now: Now, node: &NodeName, told: Told) {
+        match told {
+            Told::Begin => self.begin_hearing(node),
+            Told::End => self.end_hearing(now, node),
+            Told::Again => self.begin_telling(node),
+            Told::Up(entry, rooms) => {
                 let (id, has_moved) = (entry.id, entry.generation > 0);
                 self.heard_up(now, node, entry);
                 if has_moved && self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
                     self.heard_rooms(now, node, id, rooms);
                 }
             }
-            Message::Changed(change) => self.heard_change(now, node, change),
-            Message::Down(id, generation) => {
+            Told::Changed(change) => self.heard_change(now, node, change),
+            Told::Down(id, generation) => {
                 let is_its = |entry: &SessionEntry| is_at(entry, node) && entry.generation <= generation;
                 if self.directory.session(id).is_some_and(is_its) {
                     self.session_gone(now, id);
                 }
             }
-            Message::Join(room, member) => self.heard_join(now, node, room, member),
-            Message::Leave(room, id) => {
+            Told::Join(room, member) => self.heard_join(now, node, room, member),
+            Told::Leave(room, id) => {
                 if self.directory.session(id).is_some_and(|entry| is_at(entry, node)) {
                     self.heard_leave(now, &room, id);
                 }
             }
-            Message::Call(call) => {
+            Told::Call(call) => {
                 self.with_hearing(node, |hearing| hearing.calls.push(call.id.clone()));
                 self.call_announced(now, node, *call);
             }
-            Message::Frame { .. }
-            | Message::Answer { .. }
-            | Message::ToCall { .. }
-            | Message::Lost(_)
-            | Message::Take { .. }
-            | Message::Taken(..)
-            | Message::NotTaken(_)
-            | Message::Moved { .. }
-            | Message::Seen(..)
-            | Message::Fence { .. }
-            | Message::Passed(..) => debug_assert!(false, "that is nothing told"),
         }
     }
 
@@ -231,13 +212,7 @@ impl Server {
             return;
         };
         if is_at(known, node) {
-            let change = Change {
-                session: id,
-                role: entry.role,
-                status: entry.status,
-                is_attached: entry.is_attached,
-                load: entry.load,
-            };
+            let change = Change::of(&entry);
             self.directory.update(id, |known| known.generation = known.generation.max(entry.generation));
             self.heard_change(now, node, change);
         } else if entry.generation > known.generation && known.node != Home::Here {
