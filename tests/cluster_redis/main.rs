@@ -5,6 +5,8 @@
 mod conformance;
 mod exercise;
 mod forgery;
+#[path = "../signal_support_core/grants.rs"]
+mod grants;
 mod harness;
 mod layouts;
 mod node;

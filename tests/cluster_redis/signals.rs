@@ -14,14 +14,15 @@ use bytes::Bytes;
 use iceway::{
     cluster::{Cluster, SignalHandler},
     signaling::{
-        self, Ask, CallGrants, CallMode, Client, ConnectionId, Decision, Frame, Grants, Identity, Limits,
-        Next, NodeName, Now, Options, Output, Role, Server, Setup, UserId, Written,
+        self, Client, ConnectionId, Frame, Limits, Next, NodeName, Now, Options, Output, Server, Setup,
+        UserId, Written,
     },
 };
 use serde_json::{Value, json};
 
 use crate::{
     forgery::{publish, refused, tap},
+    grants::anybody,
     node::{TestNode, config, run, three, until},
     support_redis::Redis,
 };
@@ -276,7 +277,7 @@ impl Relay {
         self.with(|server, now| {
             let mut next = server.handle_frame(now, id, Frame::read(text), text.len());
             while let Next::Ask(ask) = next {
-                next = server.handle_decision(now, id, decide(&ask));
+                next = server.handle_decision(now, id, anybody(&ask));
             }
         });
     }
@@ -329,25 +330,4 @@ impl SignalHandler for Relay {
     fn bus(&self, is_up: bool) {
         self.with(|server, now| server.handle_bus(now, is_up));
     }
-}
-
-fn decide(ask: &Ask) -> Decision {
-    let Ask::Hello { token, .. } = ask else { panic!("nothing else is asked: {ask:?}") };
-    Decision::Identity(Ok(Box::new(Identity {
-        user: UserId::parse(token).unwrap(),
-        device: None,
-        expires: None,
-        token_id: None,
-        grants: Grants {
-            role: Role::User,
-            rooms: vec![],
-            ask_rooms: true,
-            call: CallGrants { mode: CallMode::Any, to: vec![] },
-            presence: true,
-            message: true,
-            sessions_max: 0,
-            turn: None,
-        },
-        ice_servers: None,
-    })))
 }

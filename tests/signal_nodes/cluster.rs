@@ -7,13 +7,14 @@ use std::{
 };
 
 use iceway::signaling::{
-    Answer, Ask, CallGrants, CallMode, CallStep, Client, ConnectionId, Decision, EventKind, Frame, Grants,
-    Identity, Instant, Limits, Next, NodeName, Now, Options, Output, Role, Server, Setup, UserId, Written,
+    CallStep, Client, ConnectionId, EventKind, Frame, Instant, Limits, Next, NodeName, Now, Options, Output,
+    Server, Setup, UserId, Written,
 };
 use serde_json::Value;
 
 use crate::{
     chance::Chance,
+    grants::anybody,
     net::{Net, Packet},
     phone::Phone,
 };
@@ -388,7 +389,7 @@ impl Cluster {
             let Some(text) = socket.held.pop_front() else { return };
             let mut next = server.handle_frame(now, connection, Frame::read(&text), text.len());
             while let Next::Ask(ask) = next {
-                next = server.handle_decision(now, connection, decide(&ask));
+                next = server.handle_decision(now, connection, anybody(&ask));
             }
         }
     }
@@ -516,25 +517,4 @@ fn options() -> Options {
         ..Limits::default()
     };
     Options { limits: unlimited, ..Options::default() }
-}
-
-fn decide(ask: &Ask) -> Decision {
-    let Ask::Hello { token, .. } = ask else { return Decision::Right(Ok(Answer::default())) };
-    Decision::Identity(Ok(Box::new(Identity {
-        user: UserId::parse(token).expect("a user"),
-        device: None,
-        expires: None,
-        token_id: None,
-        grants: Grants {
-            role: Role::User,
-            rooms: vec![],
-            ask_rooms: true,
-            call: CallGrants { mode: CallMode::Any, to: vec![] },
-            presence: true,
-            message: true,
-            sessions_max: 0,
-            turn: None,
-        },
-        ice_servers: None,
-    })))
 }

@@ -6,6 +6,8 @@
 
 mod chance;
 mod cluster;
+#[path = "../signal_support_core/grants.rs"]
+mod grants;
 mod moves;
 mod net;
 mod phone;

@@ -3,6 +3,8 @@
 // Not everybody who drives it uses all of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+mod grants;
+
 use std::{
     collections::{HashMap, VecDeque},
     net::{IpAddr, Ipv4Addr},
@@ -11,11 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use iceway::signaling::{
-    Answer, Ask, CallGrants, CallMode, Client, CloseCode, ConnectionId, Decision, Denial, ErrorCode, Event,
-    EventKind, EventNumber, Frame, Grants, IceServers, Identity, Instant, Next, NodeName, Now, Options,
-    Output, PushReason, Role, Server, Setup, TurnGrants, UserId, Written,
+    Answer, Ask, Client, CloseCode, ConnectionId, Decision, Denial, ErrorCode, Event, EventKind, EventNumber,
+    Frame, Grants, IceServers, Identity, Instant, Next, NodeName, Now, Options, Output, PushReason, Server,
+    Setup, UserId, Written,
 };
 use serde_json::{Value, json};
+
+pub(crate) use self::grants::everything;
 
 /// One node, its clients, and whoever decides for it.
 pub(crate) struct World {
@@ -426,20 +430,6 @@ impl From<&Phone> for ConnectionId {
 impl From<&mut Phone> for ConnectionId {
     fn from(phone: &mut Phone) -> Self {
         phone.connection
-    }
-}
-
-/// A token that may do everything a person may.
-pub(crate) fn everything() -> Grants {
-    Grants {
-        role: Role::User,
-        rooms: vec![],
-        ask_rooms: true,
-        call: CallGrants { mode: CallMode::Any, to: vec![] },
-        presence: true,
-        message: true,
-        sessions_max: 0,
-        turn: Some(TurnGrants::default()),
     }
 }
 
