@@ -1,7 +1,10 @@
 //! What to do about it, in sentences.
 
-use super::Circumstances;
-use crate::turn::{BindError, Cause, CloseReason, Code, DropReason, QuotaKind, Rule};
+use super::{
+    Circumstances,
+    words::{bind, dropped, refused},
+};
+use crate::turn::{Cause, CloseReason, QuotaKind, Rule};
 
 /// What to do about it.
 pub(super) fn mend(cause: &Cause, user: &str, known: Circumstances<'_>) -> String {
@@ -50,8 +53,8 @@ pub(super) fn mend(cause: &Cause, user: &str, known: Circumstances<'_>) -> Strin
             "Widen relay.port_min to relay.port_max, add an address to relay.addresses, or a node; \
              `iceway_relay_ports` shows how many are free."
         }
-        Cause::Bind(error) => bind(*error),
-        Cause::Refused(code) => refused(*code),
+        Cause::Bind(error) => bind(*error).mend,
+        Cause::Refused(code) => refused(*code, None).mend,
         Cause::Ended { reason: CloseReason::CredentialExpired, .. } => {
             "Have the client fetch a new credential in time and restart ICE, or issue credentials that do not end calls \
              (expiry `allocate`)."
@@ -62,7 +65,7 @@ pub(super) fn mend(cause: &Cause, user: &str, known: Circumstances<'_>) -> Strin
             "The client never heard of this address: see whether the peer's candidates reach it (signaling). Ordinary for \
              somebody who scans ports."
         }
-        Cause::Dropped { reason, .. } => dropped(*reason),
+        Cause::Dropped { reason, .. } => dropped(*reason).mend,
     };
     text.to_owned()
 }
@@ -97,48 +100,6 @@ fn quota(kind: QuotaKind, user: &str) -> String {
     }
 }
 
-const fn bind(error: BindError) -> &'static str {
-    match error {
-        BindError::PortInUse => {
-            "Keep other programs off relay.port_min to relay.port_max (net.ipv4.ip_local_reserved_ports)."
-        }
-        BindError::OutOfResources => {
-            "Raise the descriptor limit of the service (LimitNOFILE), or add memory."
-        }
-        BindError::Refused => "relay.addresses must name addresses of this machine; has one gone?",
-    }
-}
-
-const fn refused(code: Code) -> &'static str {
-    match code {
-        Code::BadRequest => {
-            "Update the client. Old ones bind channels above 0x4FFF: protocol.legacy_channel_numbers = true allows it."
-        }
-        Code::UnknownAttribute => "Update the client, or switch off what it asks for.",
-        Code::AllocationMismatch => {
-            "Ordinary after a restart of the server, a change of the client's network, or a lifetime that ran out: the \
-             client must allocate anew. Else two programs share one address and port."
-        }
-        Code::AddressFamilyNotSupported | Code::PeerAddressFamilyMismatch => {
-            "Ordinary where only one side has IPv6. Else add an address of that family to relay.addresses."
-        }
-        Code::UnsupportedTransport => {
-            "Have the client ask for UDP relaying; TCP relaying (RFC 6062) is not offered."
-        }
-        Code::InsufficientCapacity => {
-            "Raise limits.permissions_per_allocation or limits.channels_per_allocation if so many peers are meant."
-        }
-        Code::Success
-        | Code::TryAlternate
-        | Code::Unauthenticated
-        | Code::Forbidden
-        | Code::StaleNonce
-        | Code::WrongCredentials
-        | Code::AllocationQuotaReached
-        | Code::ServerError => "Look into the log.",
-    }
-}
-
 fn nothing(known: Circumstances<'_>) -> String {
     let relay = &known.config.relay;
     let external = if relay.external.is_empty() {
@@ -151,33 +112,4 @@ fn nothing(known: Circumstances<'_>) -> String {
          and that the peer is up. Ordinary for the candidate pairs that lost.",
         relay.port_min, relay.port_max
     )
-}
-
-const fn dropped(reason: DropReason) -> &'static str {
-    match reason {
-        DropReason::NoPermission | DropReason::NoChannel => {
-            "The client must renew permissions every 5 minutes and channels every 10 (RFC 8656 §9, §12): see whether its \
-             requests are refused, and update it."
-        }
-        DropReason::AllocationBandwidth | DropReason::TotalBandwidth => {
-            "Raise the limit if so much is meant, or have the client send less."
-        }
-        DropReason::PeerFamily
-        | DropReason::OwnAddress
-        | DropReason::Oversized
-        | DropReason::NotStun
-        | DropReason::MalformedStun
-        | DropReason::BadFingerprint
-        | DropReason::MalformedChannelData
-        | DropReason::NoAllocation
-        | DropReason::MalformedIndication
-        | DropReason::UnexpectedMessage
-        | DropReason::UnauthenticatedRate
-        | DropReason::TooManyPending
-        | DropReason::RetransmissionPending
-        | DropReason::RelayClosed
-        | DropReason::IcmpIgnored
-        | DropReason::KeepAlive
-        | DropReason::LookUpUnanswered => "Have the client's maker look into it.",
-    }
 }

@@ -2,6 +2,7 @@
 
 mod mend;
 mod what;
+mod words;
 
 use axum::extract::State;
 use serde::Serialize;

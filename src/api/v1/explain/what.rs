@@ -1,10 +1,13 @@
 //! What happened, in sentences.
 
-use super::Circumstances;
+use super::{
+    Circumstances,
+    words::{bind, dropped, refused},
+};
 use crate::{
     api::utc::{span, utc},
     credentials::{Directory, KeyId, Revocation},
-    turn::{BindError, Cause, CloseReason, Code, DropReason, Incident, QuotaKind, Request},
+    turn::{Cause, CloseReason, Incident, QuotaKind, Request},
 };
 
 /// What happened and why.
@@ -45,10 +48,10 @@ pub(super) fn happened(incident: &Incident, known: Circumstances<'_>) -> String 
             relay.port_min, relay.port_max
         ),
         Cause::Bind(error) => {
-            format!("{asked} was refused (508): the system gave no relay socket: {}.", bind(*error))
+            format!("{asked} was refused (508): the system gave no relay socket: {}.", bind(*error).what)
         }
         Cause::Refused(code) => {
-            format!("{asked} was refused ({}): {}.", code.number(), refused(*code, incident.request))
+            format!("{asked} was refused ({}): {}.", code.number(), refused(*code, incident.request).what)
         }
         Cause::Ended { reason, by } => ended(*reason, by.as_deref(), known),
         Cause::NothingFromPeers { sent } => format!(
@@ -59,7 +62,7 @@ pub(super) fn happened(incident: &Incident, known: Circumstances<'_>) -> String 
              address, or let it run out."
         ),
         Cause::Dropped { reason, datagrams } => {
-            format!("{datagrams} datagrams were dropped: {}.", dropped(*reason))
+            format!("{datagrams} datagrams were dropped: {}.", dropped(*reason).what)
         }
     }
 }
@@ -153,44 +156,6 @@ fn quota(asked: &str, kind: QuotaKind, limit: u32) -> String {
     format!("{asked} was refused ({code}): {holder} the {limit} allocations that are allowed ({key}).")
 }
 
-const fn bind(error: BindError) -> &'static str {
-    match error {
-        BindError::PortInUse => "other programs use the ports of the relay range",
-        BindError::OutOfResources => "descriptors or memory are used up",
-        BindError::Refused => "a relay address is not one of this machine, or the system refuses it",
-    }
-}
-
-const fn refused(code: Code, request: Option<Request>) -> &'static str {
-    match code {
-        Code::BadRequest => match request {
-            Some(Request::ChannelBind) => {
-                "the channel number is not from 0x4000 to 0x4FFF, or number or peer are bound otherwise"
-            }
-            Some(Request::Binding | Request::Allocate | Request::Refresh | Request::CreatePermission)
-            | None => "an attribute is missing, malformed or contradicts another",
-        },
-        Code::UnknownAttribute => "it has an attribute that must be understood and is not",
-        Code::AllocationMismatch => match request {
-            Some(Request::Allocate) => "the client has an allocation from this address and port already",
-            Some(Request::Binding | Request::Refresh | Request::CreatePermission | Request::ChannelBind)
-            | None => "the client has no allocation here from this address and port, or no longer",
-        },
-        Code::AddressFamilyNotSupported => "there is no relay address of the family that was asked for",
-        Code::UnsupportedTransport => "only UDP is relayed to peers",
-        Code::PeerAddressFamilyMismatch => "the allocation has no address of the peer's family",
-        Code::InsufficientCapacity => "the most permissions, channels or allocations there can be",
-        Code::Success
-        | Code::TryAlternate
-        | Code::Unauthenticated
-        | Code::Forbidden
-        | Code::StaleNonce
-        | Code::WrongCredentials
-        | Code::AllocationQuotaReached
-        | Code::ServerError => "no more is known",
-    }
-}
-
 fn ended(reason: CloseReason, by: Option<&str>, known: Circumstances<'_>) -> String {
     let why = match (reason, by) {
         (CloseReason::Revoked, Some(by)) => {
@@ -209,36 +174,4 @@ fn ended(reason: CloseReason, by: Option<&str>, known: Circumstances<'_>) -> Str
         ) => reason.as_str(),
     };
     format!("A live allocation was cut: {why}.")
-}
-
-const fn dropped(reason: DropReason) -> &'static str {
-    match reason {
-        DropReason::NoPermission => {
-            "the client sent to a peer without a permission for it, or it had run out"
-        }
-        DropReason::NoChannel => "the client sent on a channel that is not bound, or no longer",
-        DropReason::PeerFamily => "the peer has another address family than the allocation",
-        DropReason::OwnAddress => {
-            "they were for an address of this relay, but not for the port of an allocation"
-        }
-        DropReason::AllocationBandwidth => {
-            "above the bandwidth of one allocation (bandwidth.per_allocation, or that of the quota class)"
-        }
-        DropReason::TotalBandwidth => "above the bandwidth of this node (bandwidth.total)",
-        DropReason::Oversized => "too large for one message to the client",
-        DropReason::NotStun
-        | DropReason::MalformedStun
-        | DropReason::BadFingerprint
-        | DropReason::MalformedChannelData
-        | DropReason::NoAllocation
-        | DropReason::MalformedIndication
-        | DropReason::UnexpectedMessage
-        | DropReason::UnauthenticatedRate
-        | DropReason::TooManyPending
-        | DropReason::RetransmissionPending
-        | DropReason::RelayClosed
-        | DropReason::IcmpIgnored
-        | DropReason::KeepAlive
-        | DropReason::LookUpUnanswered => reason.as_str(),
-    }
 }
