@@ -44,6 +44,14 @@ pub(crate) struct CallsQuery {
     limit: Option<u32>,
 }
 
+/// Which call.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CallPath {
+    /// As the caller named it.
+    id: String,
+}
+
 /// Calls in the order of their last change, each as it is now.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -106,12 +114,12 @@ pub(crate) async fn list_calls(
     get,
     path = "/v1/calls/{id}",
     tag = "calls",
-    params(("id" = String, Path, description = "As the caller named it.")),
+    params(CallPath),
     responses((status = 200, description = "The call.", body = CallView))
 )]
 pub(crate) async fn one_call(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(CallPath { id }): Path<CallPath>,
     caller: Caller,
 ) -> Result<Answer<CallView>, Problem> {
     caller.require(Scope::Read)?;
@@ -124,12 +132,12 @@ pub(crate) async fn one_call(
     get,
     path = "/v1/calls/{id}/timeline",
     tag = "calls",
-    params(("id" = String, Path, description = "As the caller named it.")),
+    params(CallPath),
     responses((status = 200, description = "Its steps.", body = Timeline))
 )]
 pub(crate) async fn call_timeline(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(CallPath { id }): Path<CallPath>,
     caller: Caller,
 ) -> Result<Answer<Timeline>, Problem> {
     caller.require(Scope::Read)?;

@@ -30,6 +30,14 @@ pub(crate) struct DrainQuery {
     node: Option<String>,
 }
 
+/// Which node.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct NodePath {
+    /// The name of the node.
+    id: String,
+}
+
 /// How far a node is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -77,12 +85,12 @@ pub(crate) async fn drain_progress(
     post,
     path = "/v1/nodes/{id}/drain",
     tag = "nodes",
-    params(("id" = String, Path, description = "The name of the node.")),
+    params(NodePath),
     responses((status = 200, description = "It drains.", body = DrainView))
 )]
 pub(crate) async fn drain_node(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(NodePath { id }): Path<NodePath>,
     caller: Caller,
 ) -> Result<Answer<DrainView>, Problem> {
     caller.require(Scope::Admin)?;
@@ -101,12 +109,12 @@ pub(crate) async fn drain_node(
     delete,
     path = "/v1/nodes/{id}/drain",
     tag = "nodes",
-    params(("id" = String, Path, description = "The name of the node.")),
+    params(NodePath),
     responses((status = 200, description = "It serves.", body = DrainView))
 )]
 pub(crate) async fn undo_drain(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(NodePath { id }): Path<NodePath>,
     caller: Caller,
 ) -> Result<Answer<DrainView>, Problem> {
     caller.require(Scope::Admin)?;

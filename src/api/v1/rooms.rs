@@ -3,7 +3,7 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::answers::unanswered;
 use crate::{
@@ -68,6 +68,27 @@ pub(crate) struct RoomMessageAnswer {
     delivered: u64,
 }
 
+/// Which room.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct RoomPath {
+    /// The name of the room: 1 to 128 bytes, so 32 characters always fit.
+    #[param(min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    id: String,
+}
+
+/// Which member of which room.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct MemberPath {
+    /// The name of the room: 1 to 128 bytes, so 32 characters always fit.
+    #[param(min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    id: String,
+    /// The session.
+    #[param(pattern = "^s_[A-Za-z0-9_-]{22}$")]
+    session: String,
+}
+
 /// What a member says, for those who look on.
 #[derive(Deserialize)]
 struct Says {
@@ -79,12 +100,12 @@ struct Says {
     get,
     path = "/v1/rooms/{id}",
     tag = "signaling",
-    params(("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),
+    params(RoomPath),
     responses((status = 200, description = "Who is there.", body = RoomAnswer))
 )]
 pub(crate) async fn room(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(RoomPath { id }): Path<RoomPath>,
     caller: Caller,
 ) -> Result<Answer<RoomAnswer>, Problem> {
     caller.require(Scope::Read)?;
@@ -98,15 +119,12 @@ pub(crate) async fn room(
     delete,
     path = "/v1/rooms/{id}/members/{session}",
     tag = "signaling",
-    params(
-        ("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"),
-        ("session" = String, Path, description = "The session.", pattern = "^s_[A-Za-z0-9_-]{22}$")
-    ),
+    params(MemberPath),
     responses((status = 204, description = "It is there no more."))
 )]
 pub(crate) async fn remove_member(
     State(service): State<Service>,
-    Path((id, session)): Path<(String, String)>,
+    Path(MemberPath { id, session }): Path<MemberPath>,
     caller: Caller,
 ) -> Result<NoContent, Problem> {
     caller.require(Scope::Signal)?;
@@ -126,13 +144,13 @@ pub(crate) async fn remove_member(
     post,
     path = "/v1/rooms/{id}/messages",
     tag = "signaling",
-    params(("id" = String, Path, description = "The name of the room: 1 to 128 bytes, so 32 characters always fit.", min_length = 1, max_length = 32, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),
+    params(RoomPath),
     request_body = RoomMessage,
     responses((status = 201, description = "It is on its way.", body = RoomMessageAnswer))
 )]
 pub(crate) async fn send_to_room(
     State(service): State<Service>,
-    Path(id): Path<String>,
+    Path(RoomPath { id }): Path<RoomPath>,
     caller: Caller,
     Json(message): Json<RoomMessage>,
 ) -> Result<Created<RoomMessageAnswer>, Problem> {
