@@ -79,7 +79,7 @@ fn every_value_of_every_label_is_there_from_the_start() {
 #[test]
 fn every_metric_of_the_table_is_exported_with_its_type_and_help() {
     /// There only if a certificate is configured, or Redis.
-    const CONDITIONAL: [&str; 11] = [
+    const CONDITIONAL: [&str; 12] = [
         "iceway_tls_certificate_expiry_timestamp_seconds",
         "iceway_tls_certificate_reloads_total",
         "iceway_tls_certificate_reload_failures_total",
@@ -87,6 +87,7 @@ fn every_metric_of_the_table_is_exported_with_its_type_and_help() {
         "iceway_cluster_degraded_seconds_total",
         "iceway_cluster_requests_total",
         "iceway_cluster_frames_refused_total",
+        "iceway_cluster_messages_unknown_total",
         "iceway_cluster_rows_refused_total",
         "iceway_redis_commands_total",
         "iceway_redis_commands_failed_total",

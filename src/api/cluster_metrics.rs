@@ -78,6 +78,7 @@ fn others(sheet: &mut Sheet, figures: &ClusterFigures) {
     sheet.set(&metric::CLUSTER_DEGRADED, &[], peers.degraded_millis as f64 / 1000.0);
     sheet.count(&metric::CLUSTER_REQUESTS, &[], peers.requests_handled);
     sheet.count(&metric::CLUSTER_FRAMES_REFUSED, &[], peers.frames_refused);
+    sheet.count(&metric::CLUSTER_MESSAGES_UNKNOWN, &[], peers.messages_unknown);
     sheet.count(&metric::CLUSTER_ROWS_REFUSED, &[], peers.rows_refused);
     sheet.count(&metric::REDIS_COMMANDS, &[], peers.commands);
     sheet.count(&metric::REDIS_COMMANDS_FAILED, &[], peers.commands_failed);

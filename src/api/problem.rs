@@ -83,7 +83,7 @@ problems! {
     API_KEYS_FULL: 409 "api_keys_full", "No more API keys can be kept.";
     ALLOCATION_UNKNOWN: 404 "allocation_unknown", "There is no such allocation.";
     NODE_UNKNOWN: 404 "node_unknown", "There is no node of this name.";
-    NODE_SILENT: 503 "node_silent", "The node did not answer in time.";
+    NODE_SILENT: 503 "node_silent", "The node did not answer what it was asked.";
     NODE_ENDING: 409 "node_ending", "The node drains because its process ends.";
     CURSOR_INVALID: 400 "cursor_invalid", "The cursor does not come from an earlier answer.";
     CALL_UNKNOWN: 404 "call_unknown", "There is no such call, or it is no longer remembered.";

@@ -196,6 +196,8 @@ pub struct PeerCounters {
     pub frames_refused: u64,
     /// Frames of the bus that came faster than they could be read; what was in them is asked for again.
     pub frames_dropped: u64,
+    /// Messages that opened, but are of a version this one does not know.
+    pub messages_unknown: u64,
     /// Rows and records in Redis that were refused: forged, damaged or sealed with another key.
     pub rows_refused: u64,
     /// Records that the shared stream dropped because more than `usage.records_max` waited there.

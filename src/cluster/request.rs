@@ -89,6 +89,16 @@ pub enum RequestError {
     /// It did not answer in time.
     #[error("node {0:?} did not answer in time")]
     Silent(NodeId),
+    /// It is of a version that does not know the question, or whose answer is not known here.
+    #[error(
+        "node {node:?} runs version {version:?}, which does not know this question: bring all nodes to one version"
+    )]
+    NotUnderstood {
+        /// Which.
+        node: NodeId,
+        /// What it says of itself.
+        version: String,
+    },
     /// The other nodes cannot be reached at present.
     #[error("other nodes cannot be reached: {0}")]
     Degraded(String),

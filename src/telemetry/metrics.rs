@@ -119,6 +119,7 @@ metrics! {
     CLUSTER_DEGRADED: Counter "iceway_cluster_degraded_seconds_total" [], "Time in seconds during which they could not be reached; only if redis.url is set.";
     CLUSTER_REQUESTS: Counter "iceway_cluster_requests_total" [], "Questions of other nodes answered; only if redis.url is set.";
     CLUSTER_FRAMES_REFUSED: Counter "iceway_cluster_frames_refused_total" [], "Messages between nodes refused as forged, replayed or unreadable; only if redis.url is set.";
+    CLUSTER_MESSAGES_UNKNOWN: Counter "iceway_cluster_messages_unknown_total" [], "Messages of nodes of another version that this one does not know; grows during an upgrade only; only if redis.url is set.";
     CLUSTER_ROWS_REFUSED: Counter "iceway_cluster_rows_refused_total" [], "Rows and usage records in Redis refused as forged, damaged or sealed with another key; only if redis.url is set.";
     REDIS_COMMANDS: Counter "iceway_redis_commands_total" [], "Commands sent to Redis; only if redis.url is set.";
     REDIS_COMMANDS_FAILED: Counter "iceway_redis_commands_failed_total" [], "Commands that failed or were not answered in time; only if redis.url is set.";

@@ -10,6 +10,7 @@ mod grants;
 mod harness;
 mod layouts;
 mod node;
+mod other_version;
 mod outage;
 #[path = "../cluster_conformance/mod.rs"]
 mod peers;

@@ -27,6 +27,8 @@ impl NodeFault {
 pub(crate) fn unanswered(error: &RequestError) -> Problem {
     match error {
         RequestError::UnknownNode(_) => NODE_UNKNOWN.with(error.to_string()),
-        RequestError::Silent(_) | RequestError::Degraded(_) => NODE_SILENT.with(error.to_string()),
+        RequestError::Silent(_) | RequestError::NotUnderstood { .. } | RequestError::Degraded(_) => {
+            NODE_SILENT.with(error.to_string())
+        }
     }
 }

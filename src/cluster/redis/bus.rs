@@ -18,7 +18,7 @@ use tokio::{
 use super::{
     commands::Commands,
     counters::Counters,
-    frame::{self, Destination, Header, Message},
+    frame::{self, Destination, Header, Message, Unknown},
     keys,
     registry::Refused,
     shared::{Shared, lock},
@@ -242,6 +242,20 @@ fn take(
                 drop(slot);
             });
         }
-        Message::Reply { id, answer } => shared.questions.answered(id, &header.source, answer),
+        Message::Reply { id, answer } => shared.questions.answered(id, &header.source, Some(answer)),
+        Message::NotUnderstood { id } => shared.questions.answered(id, &header.source, None),
+        Message::Unknown(unknown) => pass_over(shared, header, unknown),
+    }
+}
+
+/// What a node of another version says: it is told so where it waits for an answer, and nobody is alarmed.
+fn pass_over(shared: &Shared, header: &Header, unknown: Unknown) {
+    Counters::add(&shared.counters.messages_unknown);
+    match unknown {
+        Unknown::Request(id) => {
+            shared.tell(&header.source, header.incarnation, Message::NotUnderstood { id });
+        }
+        Unknown::Reply(id) => shared.questions.answered(id, &header.source, None),
+        Unknown::Other => {}
     }
 }

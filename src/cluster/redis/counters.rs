@@ -11,6 +11,8 @@ pub(super) struct Counters {
     pub(super) frames_refused: AtomicU64,
     /// Frames that came faster than they were read.
     pub(super) frames_dropped: AtomicU64,
+    /// Messages of nodes of another version.
+    pub(super) messages_unknown: AtomicU64,
     pub(super) rows_refused: AtomicU64,
     pub(super) usage_lost: AtomicU64,
     pub(super) usage_overflowed: AtomicU64,

@@ -58,6 +58,33 @@ pub(super) enum Message {
         /// What is answered.
         answer: Answer,
     },
+    /// To one: there is no such question in the version of the sender.
+    NotUnderstood {
+        /// The question's.
+        id: u64,
+    },
+    /// What a node of another version says, and this one has no word for.
+    #[serde(skip)]
+    Unknown(Unknown),
+}
+
+/// What can be told of a message that this version does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unknown {
+    /// A question, of this number.
+    Request(u64),
+    /// The answer to this question.
+    Reply(u64),
+    /// Anything else.
+    Other,
+}
+
+/// The outside of a message, whatever is inside.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Envelope {
+    Request { id: u64 },
+    Reply { id: u64 },
 }
 
 /// What stands before the sealed message, and is sealed with it.
@@ -156,10 +183,16 @@ pub(super) fn write(
     (frame.len() <= FRAME_BYTES_MAX).then_some(frame)
 }
 
-/// Opens a frame whose header was read.
+/// Opens a frame whose header was read. What opens is from who it says, and if it cannot be read, its sender is of another
+/// version.
 pub(super) fn open(sealer: &Sealer, header: &[u8], sealed: &[u8], to: &Destination) -> Option<Message> {
     let plain = sealer.open(&place(&[&to.bytes(), header]), sealed).ok()?;
-    serde_json::from_slice(&plain).ok()
+    let unknown = || match serde_json::from_slice(&plain) {
+        Ok(Envelope::Request { id }) => Unknown::Request(id),
+        Ok(Envelope::Reply { id }) => Unknown::Reply(id),
+        Err(_) => Unknown::Other,
+    };
+    Some(serde_json::from_slice(&plain).unwrap_or_else(|_| Message::Unknown(unknown())))
 }
 
 /// Makes a frame between signaling relays: its body is theirs alone to understand.
@@ -261,6 +294,24 @@ mod tests {
             assert_eq!(open(&sealer(5), bytes, sealed, &other), None, "{other:?}");
         }
         assert_eq!(open(&sealer(6), bytes, sealed, &to), None);
+    }
+
+    #[test]
+    fn what_another_version_says_is_told_apart_from_what_nobody_said() {
+        let said = [
+            (r#"{"request":{"id":7,"ask":{"weigh":{"by":["stone"]}}}}"#, Unknown::Request(7)),
+            (r#"{"request":{"id":7,"ask":{"explain":{"users":["a"]}},"urgent":true}}"#, Unknown::Request(7)),
+            (r#"{"reply":{"id":8,"answer":{"weight":1.5}}}"#, Unknown::Reply(8)),
+            (r#"{"greeting":"hello"}"#, Unknown::Other),
+            ("\u{1}", Unknown::Other),
+        ];
+        for (plain, expected) in said {
+            let bytes = header().write(FORMAT).unwrap();
+            let sealed = sealer(5).seal(&place(&[ALL, &bytes]), plain.as_bytes()).unwrap();
+            let opened = open(&sealer(5), &bytes, &sealed, &Destination::All);
+            assert_eq!(opened, Some(Message::Unknown(expected)), "{plain}");
+            assert_eq!(open(&sealer(6), &bytes, &sealed, &Destination::All), None);
+        }
     }
 
     #[test]

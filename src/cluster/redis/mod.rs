@@ -196,7 +196,11 @@ impl Redis {
             return Err(RequestError::Degraded("too many messages wait to be sent".to_owned()));
         }
         match timeout(ASK_MAX, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(Some(answer))) => Ok(answer),
+            Ok(Ok(None)) => {
+                let version = shared.registry.version(&node).unwrap_or_default();
+                Err(RequestError::NotUnderstood { node, version })
+            }
             Ok(Err(_)) | Err(_) => Err(RequestError::Silent(node)),
         }
     }
@@ -366,6 +370,7 @@ impl Peers for Redis {
             requests_handled: Counters::get(&counters.requests_handled),
             frames_refused: Counters::get(&counters.frames_refused),
             frames_dropped: Counters::get(&counters.frames_dropped),
+            messages_unknown: Counters::get(&counters.messages_unknown),
             rows_refused: Counters::get(&counters.rows_refused),
             usage_lost: Counters::get(&counters.usage_lost),
             usage_overflowed: Counters::get(&counters.usage_overflowed),

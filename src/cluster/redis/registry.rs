@@ -83,6 +83,12 @@ impl Registry {
         nodes.list.iter().skip(1).find(|known| known.id == node).map(|known| known.incarnation)
     }
 
+    /// The version of another node.
+    pub(super) fn version(&self, node: &str) -> Option<String> {
+        let nodes = self.nodes.load();
+        nodes.list.iter().skip(1).find(|known| known.id == node).map(|known| known.version.clone())
+    }
+
     /// Says how this node does.
     pub(super) fn set_own(&self, own: NodeInfo) {
         *self.own.lock().unwrap_or_else(PoisonError::into_inner) = own;

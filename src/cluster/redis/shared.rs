@@ -198,16 +198,20 @@ impl Outbox {
     }
 }
 
+/// What a question is answered; `None`: the other node is of a version that does not know it, or answers what this one
+/// does not know.
+pub(super) type Reply = Option<Answer>;
+
 /// Questions of this node that wait for their answers.
 #[derive(Default)]
 pub(super) struct Questions {
-    waiting: Mutex<HashMap<u64, (String, oneshot::Sender<Answer>)>>,
+    waiting: Mutex<HashMap<u64, (String, oneshot::Sender<Reply>)>>,
     next: AtomicU64,
 }
 
 impl Questions {
     /// A new question to a node; `None` if too many wait. It is forgotten when the guard goes.
-    pub(super) fn ask(&self, node: &str) -> Option<(Question<'_>, oneshot::Receiver<Answer>)> {
+    pub(super) fn ask(&self, node: &str) -> Option<(Question<'_>, oneshot::Receiver<Reply>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
@@ -219,14 +223,14 @@ impl Questions {
     }
 
     /// Hands an answer to who asked, if it comes from who was asked.
-    pub(super) fn answered(&self, id: u64, node: &str, answer: Answer) {
+    pub(super) fn answered(&self, id: u64, node: &str, reply: Reply) {
         let mut waiting = lock(&self.waiting);
         if waiting.get(&id).is_none_or(|(asked, _)| asked != node) {
             return;
         }
         if let Some((_, sender)) = waiting.remove(&id) {
             // Who asked may have stopped waiting at this moment.
-            drop(sender.send(answer));
+            drop(sender.send(reply));
         }
     }
 }
