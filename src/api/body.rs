@@ -147,7 +147,16 @@ fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads JSON; what is wrong is looked for only if something is.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
+    let read = serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))?;
+    // An array of the members in their order is read as well, and is nothing that is described.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(no_object());
+    }
+    Ok(read)
+}
+
+fn no_object() -> Problem {
+    FIELD_INVALID.problem().at("", "must be an object")
 }
 
 fn explain<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Problem {
@@ -162,7 +171,7 @@ fn explain<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> Probl
         }
     };
     let Value::Object(members) = value else {
-        return FIELD_INVALID.problem().at("", "must be an object");
+        return no_object();
     };
     members.into_iter().find_map(|(name, value)| fault::<T>(&name, value)).unwrap_or_else(|| whole(error))
 }
@@ -277,7 +286,9 @@ mod tests {
         };
         let expected = |code, pointer: &str, detail: &str| (code, pointer.to_owned(), detail.to_owned());
 
-        assert_eq!(at("[]"), expected("field_invalid", "", "must be an object"));
+        for body in ["[]", "[\"x\",1,true,[]]", "7", " null"] {
+            assert_eq!(at(body), expected("field_invalid", "", "must be an object"), "{body}");
+        }
         assert_eq!(at("{}"), expected("field_missing", "/name", "is missing"));
         assert_eq!(at("{\"name\":7}"), expected("field_invalid", "/name", "must be a string"));
         assert_eq!(at("{\"name\":null}"), expected("field_invalid", "/name", "must be a string"));

@@ -1,5 +1,6 @@
 //! Frames of clients, read without copying what is only passed on.
 
+mod members;
 mod read;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::{
     super::{CallId, FrameError, RoomId, SessionId, UserId},
     Body, Frame, Hello, Resume, SpeaksFor, Status, To,
+    members::Members,
 };
 
 const ID_BYTES_MAX: usize = 64;
@@ -57,14 +58,14 @@ struct Raw<'a> {
     id: Option<Text<'a>>,
     ack: Option<u64>,
     #[serde(borrow, rename = "as")]
-    speaks_for: Option<RawSpeaksFor<'a>>,
+    speaks_for: Option<Members<RawSpeaksFor<'a>>>,
     v: Option<u32>,
     #[serde(borrow)]
     token: Option<Text<'a>>,
     #[serde(borrow)]
     device: Option<Text<'a>>,
     #[serde(borrow)]
-    resume: Option<RawResume<'a>>,
+    resume: Option<Members<RawResume<'a>>>,
     #[serde(borrow)]
     traceparent: Option<Text<'a>>,
     seq: Option<u64>,
@@ -79,7 +80,7 @@ struct Raw<'a> {
     #[serde(borrow)]
     set: Option<Text<'a>>,
     #[serde(borrow)]
-    to: Option<RawTo<'a>>,
+    to: Option<Members<RawTo<'a>>>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     data: Option<&'a RawValue>,
     receipt: Option<bool>,
@@ -162,7 +163,7 @@ impl<'a> Raw<'a> {
             return Err("id is 1 to 64 bytes".into());
         }
         let speaks_for = match self.speaks_for.take() {
-            Some(raw) => Some(SpeaksFor {
+            Some(Members(raw)) => Some(SpeaksFor {
                 user: UserId::parse(&raw.user.0).ok_or("as.user is no user")?,
                 device: device(raw.device)?.unwrap_or_default(),
             }),
@@ -218,7 +219,7 @@ impl<'a> Raw<'a> {
 
     fn hello(&mut self) -> Result<Hello<'a>, Fault> {
         let resume = match self.resume.take() {
-            Some(raw) => Some(Resume {
+            Some(Members(raw)) => Some(Resume {
                 session: SessionId::parse(&raw.session.0).ok_or("resume.session is no session")?,
                 token: raw.token.0,
                 epoch: raw.epoch.0,
@@ -292,7 +293,7 @@ impl<'a> Raw<'a> {
 
     fn to(&mut self) -> Result<Option<To>, Fault> {
         const WRONG: &str = "to is one of {user}, {session}, {room}, {role: \"sfu\", room}";
-        let Some(raw) = self.to.take() else { return Ok(None) };
+        let Some(Members(raw)) = self.to.take() else { return Ok(None) };
         let to = match (raw.user, raw.session, raw.room, raw.role) {
             (Some(user), None, None, None) => UserId::parse(&user.0).map(To::User),
             (None, Some(session), None, None) => SessionId::parse(&session.0).map(To::Session),

@@ -61,6 +61,9 @@ fn a_text_that_is_no_frame_says_why_and_keeps_its_id() {
         r#"{"type":"presence","id":"7","set":"gone"}"#,
         r#"{"type":"load","id":"7","load":1.5}"#,
         r#"{"type":"hello","id":"7","resume":{"session":"s_1"}}"#,
+        r#"{"type":"hello","id":"7","resume":["s_AAAAAAAAAAAAAAAAAAAAAA","rt_","e",1]}"#,
+        r#"{"type":"message","id":"7","to":["a",null,null,null],"data":1}"#,
+        r#"{"type":"ping","id":"7","as":["a",null]}"#,
     ] {
         let Err(FrameError::Field { id: found, .. }) = read(text) else { panic!("{text}") };
         assert_eq!(found, id, "{text}");
