@@ -62,7 +62,15 @@ fn the_draft_refuses_what_it_cannot_use() {
     ask(&format!("username={}", "x".repeat(10_000))).is_problem(422, "user_invalid");
     ask("ttl=1").is_problem(422, "ttl_out_of_range");
     ask("ttl=soon").is_problem(400, "parameter_invalid");
+    ask("ttl=60&ttl=60").is_problem(400, "parameter_invalid");
     ask("api=iw_other").is_problem(400, "ambiguous_credentials");
+    // What stands in the form counts; what stands beside it in the query must be right nonetheless.
+    let both =
+        |query: &str| form(&server, &format!("/turn?{query}"), &format!("ttl=60&key={}", key("issue")));
+    assert_eq!(both("ttl=120").is(200)["ttl"], 60);
+    both("ttl=1").is_problem(422, "ttl_out_of_range");
+    both("username=").is_problem(422, "user_invalid");
+    both("service=turn&service=stun").is_problem(400, "parameter_invalid");
     form(&server, "/turn", "service=turn").is_problem(401, "unauthenticated");
     form(&server, "/turn", &format!("key={}", key("read"))).is_problem(403, "scope_missing");
     let query = format!("/turn?key={}", key("issue"));

@@ -139,20 +139,19 @@ async fn answer(
     let caller = authenticate(service, parts, asked).await?;
     caller.require(Scope::Issue)?;
     let settings = service.settings.load();
-    if asked.get("service").is_some_and(|service| service != "turn") {
+    if asked.given("service")?.any(|service| service != "turn") {
         return Err(SERVICE_UNKNOWN.into());
     }
-    let user = asked.get("username").unwrap_or_default();
     let mut faults = Faults::default();
-    if asked.get("username").is_some() {
-        faults.user("/username", user);
+    let user = asked.given("username")?.next().unwrap_or_default();
+    asked.given("username")?.for_each(|user| faults.user("/username", user));
+    let not_a_number = |_| PARAMETER_INVALID.problem().at("/ttl", "must be a number of seconds");
+    let ttls: Vec<i64> =
+        asked.given("ttl")?.map(str::parse).collect::<Result<_, _>>().map_err(not_a_number)?;
+    let ttl = faults.ttl("/ttl", ttls.first().copied(), &settings.config.credentials);
+    for beside in ttls.iter().skip(1) {
+        faults.ttl("/ttl", Some(*beside), &settings.config.credentials);
     }
-    let ttl = match asked.get("ttl").map(str::parse) {
-        None => None,
-        Some(Ok(ttl)) => Some(ttl),
-        Some(Err(_)) => return Err(PARAMETER_INVALID.problem().at("/ttl", "must be a number of seconds")),
-    };
-    let ttl = faults.ttl("/ttl", ttl, &settings.config.credentials);
     faults.result()?;
     let order = Order {
         form: NameForm::Plain,
@@ -202,6 +201,15 @@ struct Asked {
 }
 
 impl Asked {
+    /// What is given by this name, once in each of them at most: all of it must be right, and the first counts.
+    fn given(&self, name: &str) -> Result<impl Iterator<Item = &str>, Problem> {
+        let is_it = |(known, _): &&(String, String)| known == name;
+        if [&self.form, &self.query].iter().any(|pairs| pairs.iter().filter(is_it).count() > 1) {
+            return Err(PARAMETER_INVALID.problem().at(format!("/{name}"), "is there twice"));
+        }
+        Ok([find(&self.form, name), find(&self.query, name)].into_iter().flatten())
+    }
+
     fn get(&self, name: &str) -> Option<&str> {
         find(&self.form, name).or_else(|| find(&self.query, name))
     }
