@@ -70,6 +70,8 @@ fn a_secret_that_cannot_be_is_refused_without_being_repeated() {
         (json!({ "id": "a b" }), "secret_invalid"),
         (json!({ "secret": "hidden" }), "secret_invalid"),
         (json!({ "secret": "hidden".repeat(200) }), "secret_invalid"),
+        (json!({ "secret": "hidden-hidden\n" }), "secret_invalid"),
+        (json!({ "secret": "hidden hidden" }), "secret_invalid"),
         (json!({ "secret": ["hidden"] }), "field_invalid"),
         (json!({ "state": "retiring" }), "secret_invalid"),
         (json!({ "hidden": "x" }), "field_unknown"),

@@ -115,6 +115,10 @@ pub(crate) async fn add_secret(
         Some("active") => SecretState::Active,
         Some(_) => return Err(SECRET_INVALID.problem().at("/state", "must be next or active")),
     };
+    if request.secret.as_deref().is_some_and(|secret| !secret.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let detail = "has visible characters of ASCII alone, without spaces; import takes over others";
+        return Err(SECRET_INVALID.problem().at("/secret", detail));
+    }
     let bytes = request.secret.as_ref().map(|secret| SecretBytes::new(secret.as_bytes()));
     let info = service.cluster.add_secret(id, bytes, state).await.map_err(|error| refused(&error))?;
     tracing::info!(caller = &*caller.id, secret = info.id, "A secret was added.");
