@@ -2,8 +2,8 @@
 
 use super::{
     Body, CloseCode, EventKind, Now, Server, SessionId,
-    hello::{Loss, Resumed},
     session::Attachment,
+    welcome::{Loss, Resumed},
 };
 
 /// Totals since the start, and how many there are at present.

@@ -1,24 +1,23 @@
-//! The first frame of a socket: a new session, or an old one that goes on.
+//! The first frame of a socket: whose it is, and which session it wants.
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{
-    Ask, Body, CloseCode, ConnectionId, Denial, ErrorCode, EventKind, Frame, FrameError, Hello, Identity,
-    Instant, Next, Now, Place, Role, Server, SessionId,
+    Ask, Body, CloseCode, ConnectionId, Denial, ErrorCode, Frame, FrameError, Hello, Identity, Instant, Next,
+    Now, Server, SessionId,
     counters::Rule,
-    deliver::{Refusal, Requester},
+    deliver::Refusal,
     is_traceparent,
-    object::Object,
     session::{
-        Attachment, Buckets, Deadlines, RequestId, Session,
-        queue::{Answer, Note, Queue},
-        replies::Replies,
+        Attachment, RequestId,
+        queue::{Answer, Note},
     },
     sockets::{Asked, Delay, Stage},
+    timers::Timer,
+    welcome::{Loss, Resumed},
 };
 
 /// A `hello`, while somebody says whose it is.
@@ -43,32 +42,6 @@ pub(super) struct Arrival {
     pub(super) connection: ConnectionId,
     pub(super) greeting: Greeting,
     pub(super) identity: Box<Identity>,
-}
-
-/// How a session went on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Resumed {
-    /// It is a new one, and none was asked for.
-    No,
-    /// With this many frames to come again.
-    Whole(u64),
-    /// The same session, but what was missed cannot be had.
-    Reset(Loss),
-    /// A new one.
-    Gone(Loss),
-}
-
-/// Why a session does not go on as it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Loss {
-    /// More was missed than is kept.
-    Gap,
-    /// Nobody resumed it in time.
-    Expired,
-    /// It is not known, or not with that token.
-    Unknown,
-    /// Its numbers began anew meanwhile.
-    Epoch,
 }
 
 /// Failed hellos are answered the later the more there were.
@@ -178,7 +151,7 @@ impl Server {
         let text = error_text(greeting.id.as_deref(), &refusal);
         if let Some(at) = self.failure_delay(now, connection, code) {
             self.sockets.set_stage(connection, Stage::Delayed(Box::new(Delay { until: at, code, text })));
-            self.timer(at, super::timers::Timer::Connection(connection));
+            self.timer(at, Timer::Connection(connection));
         } else {
             self.close_after(now, connection, code, Some(text));
         }
@@ -245,197 +218,8 @@ impl Server {
         }
     }
 
-    /// A session of this node goes on over a new socket.
-    fn go_on(&mut self, now: Now, arrival: Arrival, id: SessionId) -> Next {
-        let Arrival { connection, greeting, identity } = arrival;
-        let Some(resume) = greeting.resume else { return Next::More };
-        let was_attached = self.sessions.get(id).is_some_and(|session| session.socket().is_some());
-        self.leave_socket(id);
-        let epoch = self.random.number() as u64;
-        let token = self.random.token();
-        let Some(session) = self.sessions.get_mut(id) else { return Next::More };
-        let is_same_epoch = *resume.epoch == *session.epoch_text();
-        let resumed = match is_same_epoch.then(|| session.queue.resume(resume.seq)) {
-            Some(Some(replay)) => Resumed::Whole(replay),
-            Some(None) => Resumed::Reset(Loss::Gap),
-            None => Resumed::Reset(Loss::Epoch),
-        };
-        if matches!(resumed, Resumed::Reset(_)) {
-            session.queue.reset();
-            session.epoch = epoch;
-        }
-        session.resume = Sha256::digest(token_text(&token)).into();
-        session.attachment = Attachment::Socket(connection);
-        session.deadlines.resume = None;
-        self.sockets.set_stage(connection, Stage::Attached(id));
-        self.heard(now, connection);
-        let ice_servers = identity.ice_servers.clone();
-        self.take_identity(now, id, *identity);
-        let members = self.welcome(now, id, &token, ice_servers.as_ref(), resumed);
-        if let Some(session) = self.sessions.get_mut(id) {
-            let id = greeting.id.unwrap_or_else(|| Arc::from(""));
-            session.queue.note_first(Note::Reply(id, Answer::Welcome(members)));
-        }
-        if matches!(resumed, Resumed::Whole(_)) {
-            self.acknowledge(now, id, resume.seq);
-        }
-        self.wake(connection);
-        self.count_resume(resumed);
-        self.leave_forbidden_rooms(now, id);
-        if !was_attached {
-            self.set_attached(now, id, true);
-        }
-        if matches!(resumed, Resumed::Reset(_)) {
-            self.calls_session_up(now, id);
-        }
-        Next::More
-    }
-
-    /// A session begins.
-    fn welcome_new(&mut self, now: Now, arrival: Arrival, resumed: Resumed) -> Next {
-        let Arrival { connection, greeting, identity } = arrival;
-        let device = identity.device.clone().unwrap_or(greeting.device);
-        if let Some(refusal) = self.too_many_sessions(&identity, &device) {
-            self.counters.tripped(Rule::Sessions);
-            let code = CloseCode::ConnectionLimit;
-            return self.turn_away(now, connection, greeting.id.as_deref(), &refusal, code);
-        }
-        let id = SessionId(self.random.number());
-        let token = self.random.token();
-        let place = Place { user: identity.user.clone(), device, session: id };
-        let session = Session {
-            place,
-            grants: Box::new(identity.grants.clone()),
-            attachment: Attachment::Socket(connection),
-            queue: Queue::default(),
-            resume: Sha256::digest(token_text(&token)).into(),
-            epoch: self.random.number() as u64,
-            token_id: None,
-            created: now.monotonic,
-            deadlines: Deadlines::default(),
-            buckets: Buckets::default(),
-            replies: Replies::default(),
-            rooms: Vec::new(),
-            watches: Vec::new(),
-            carried: None,
-        };
-        let party = session.party();
-        self.sockets.set_stage(connection, Stage::Attached(id));
-        self.heard(now, connection);
-        self.insert_session(session);
-        let ice_servers = identity.ice_servers.clone();
-        self.take_identity(now, id, *identity);
-        let members = self.welcome(now, id, &token, ice_servers.as_ref(), resumed);
-        let request = greeting.id.unwrap_or_else(|| Arc::from(""));
-        self.note(now, id, Note::Reply(request, Answer::Welcome(members)));
-        self.count_resume(resumed);
-        self.counters.sessions_begun += 1;
-        self.event(now, EventKind::SessionConnected { party });
-        self.on_session_up(now, id);
-        Next::More
-    }
-
-    fn heard(&mut self, now: Now, connection: ConnectionId) {
-        if let Some(socket) = self.sockets.get_mut(connection) {
-            socket.heard = now.monotonic;
-        }
-    }
-
-    /// What the token says, from now on.
-    pub(super) fn take_identity(&mut self, now: Now, id: SessionId, identity: Identity) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
-        let Identity { expires, token_id, grants, ice_servers, user: _, device: _ } = identity;
-        *session.grants = grants;
-        session.token_id = token_id;
-        session.deadlines.is_token_told = false;
-        session.deadlines.token = expires
-            .map(|end| now.monotonic.after(Duration::from_millis(end.saturating_sub(now.unix_millis))));
-        if let Some(servers) = ice_servers {
-            session.deadlines.ice = Some(now.monotonic.after(refresh_in(servers.ttl)));
-        }
-        let role = session.role();
-        if self.directory.session(id).is_some_and(|entry| entry.role != role) {
-            self.directory.update(id, |entry| entry.role = role);
-        }
-        self.arm(id);
-    }
-
-    /// Why a user can have no more sessions.
-    fn too_many_sessions(&self, identity: &Identity, device: &str) -> Option<Refusal> {
-        let of_user = self.directory.sessions_of(&identity.user);
-        let is_other = |id: &&SessionId| {
-            self.directory.session(**id).is_some_and(|entry| device.is_empty() || *entry.device != *device)
-        };
-        let count = of_user.iter().filter(is_other).count();
-        let own =
-            if identity.grants.role == Role::User { self.setup.options.limits.sessions_per_user } else { 0 };
-        let granted = identity.grants.sessions_max;
-        let max = [own, granted].into_iter().filter(|max| *max > 0).min()?;
-        (count >= max as usize)
-            .then(|| Refusal::new(ErrorCode::LimitExceeded, "too many sessions of this user"))
-    }
-
-    fn welcome(
-        &self,
-        now: Now,
-        id: SessionId,
-        token: &[u8; 32],
-        ice_servers: Option<&super::IceServers>,
-        resumed: Resumed,
-    ) -> bytes::Bytes {
-        let Some(session) = self.sessions.get(id) else { return bytes::Bytes::new() };
-        let options = &self.setup.options;
-        let limits = Object::new()
-            .number("maxFrame", options.limits.frame_bytes as u64)
-            .number("sdpPerSec", options.limits.descriptions_per_second.into())
-            .number("msgPerSec", options.limits.frames_per_second.into())
-            .whole();
-        let heartbeat = Object::new()
-            .number("interval", options.heartbeat_interval.as_secs())
-            .number("timeout", options.heartbeat_timeout.as_secs())
-            .whole();
-        let mut object = Object::new()
-            .number("v", 1)
-            .session("session", id)
-            .text("user", session.place.user.as_str())
-            .text("epoch", &session.epoch_text())
-            .text("resumeToken", &token_text(token))
-            .number("resumeTtl", options.resume_ttl.as_secs())
-            .raw("heartbeat", &heartbeat)
-            .raw("limits", &limits)
-            .raw("features", br#"["resume","rooms","calls","receipts","presence"]"#)
-            .number("serverTime", now.unix_millis);
-        if let Some(end) = session.deadlines.token {
-            object = object.number("tokenExpiresIn", end.since(now.monotonic).as_secs());
-        }
-        if let Some(servers) = ice_servers {
-            object = object
-                .raw("iceServers", &servers.json)
-                .number("iceTtl", servers.ttl.as_secs())
-                .number("iceRefreshIn", refresh_in(servers.ttl).as_secs());
-        }
-        match resumed {
-            Resumed::No => object,
-            Resumed::Whole(replay) => object.flag("resumed", true).number("replay", replay),
-            Resumed::Reset(loss) | Resumed::Gone(loss) => object
-                .flag("resumed", false)
-                .text("reason", loss.as_str())
-                .raw("snapshot", &self.snapshot(id)),
-        }
-        .members()
-    }
-
-    /// All that a session must know when it lost what it was told.
-    fn snapshot(&self, id: SessionId) -> Vec<u8> {
-        Object::new()
-            .raw("rooms", &self.rooms_snapshot(id))
-            .raw("calls", &self.calls_snapshot(id))
-            .raw("presence", &self.presence_snapshot(id))
-            .whole()
-    }
-
     /// Refuses a socket that has no session.
-    fn turn_away(
+    pub(super) fn turn_away(
         &mut self,
         now: Now,
         connection: ConnectionId,
@@ -446,49 +230,6 @@ impl Server {
         self.close_after(now, connection, code, Some(error_text(id, refusal)));
         Next::More
     }
-
-    /// A fresh token came.
-    pub(super) fn refreshed(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        from: &Requester,
-        identity: Result<Box<Identity>, Denial>,
-    ) {
-        let identity = match identity {
-            Ok(identity) => identity,
-            Err(denial) => {
-                let refusal = Refusal::from(&denial);
-                return if denial.code == ErrorCode::Forbidden {
-                    let text = error_text(from.id.as_deref(), &refusal);
-                    self.close_after(now, connection, CloseCode::Forbidden, Some(text));
-                } else {
-                    self.reply_error(now, from, &refusal);
-                };
-            }
-        };
-        let Some(session) = self.sessions.get(from.session) else { return };
-        if session.place.user != identity.user {
-            let refusal = Refusal::new(ErrorCode::Forbidden, "the token is another user's");
-            return self.refuse(now, connection, from, &refusal);
-        }
-        let mut members = Object::new();
-        if let Some(end) = identity.expires {
-            members = members.number("tokenExpiresIn", end.saturating_sub(now.unix_millis) / 1000);
-        }
-        let servers = identity.ice_servers.clone();
-        self.take_identity(now, from.session, *identity);
-        self.leave_forbidden_rooms(now, from.session);
-        if let Some(servers) = servers {
-            members = members.raw("iceServers", &servers.json).number("iceTtl", servers.ttl.as_secs());
-        }
-        self.reply_ok(now, from, members.members());
-    }
-}
-
-/// When ICE servers are replaced: at four fifths of their life.
-pub(super) fn refresh_in(ttl: Duration) -> Duration {
-    ttl.saturating_mul(4) / 5
 }
 
 /// SHA-256 of a resume token as clients have it.
@@ -496,23 +237,9 @@ fn token_hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-fn token_text(token: &[u8; 32]) -> String {
-    format!("rt_{}", URL_SAFE_NO_PAD.encode(token))
-}
-
-fn error_text(id: Option<&str>, refusal: &Refusal) -> String {
+/// The answer to a request that is refused, as text.
+pub(super) fn error_text(id: Option<&str>, refusal: &Refusal) -> String {
     Note::Reply(Arc::from(id.unwrap_or_default()), Answer::Error(refusal.members())).text()
-}
-
-impl Loss {
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gap => "gap",
-            Self::Expired => "expired",
-            Self::Unknown => "unknown",
-            Self::Epoch => "epoch",
-        }
-    }
 }
 
 /// Tokens stay out of logs.

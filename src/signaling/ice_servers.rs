@@ -3,10 +3,10 @@
 use super::{
     Ask, Denial, ErrorCode, IceServers, Now, Output, PushReason, Server, SessionId, UserId,
     deliver::{Refusal, Requester},
-    hello::refresh_in,
     object::Object,
     requests::Step,
     sockets::Asked,
+    token::refresh_in,
 };
 
 impl Server {

@@ -41,7 +41,9 @@ mod session;
 mod sockets;
 mod time;
 mod timers;
+mod token;
 mod views;
+mod welcome;
 
 pub use calls::{CallFigures, Histogram};
 pub use connection::{Client, CloseCode, Next};

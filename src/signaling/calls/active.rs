@@ -8,12 +8,13 @@ use super::{
         object::Object,
     },
     Asker, Done,
-    call::{Call, Side, Stand},
+    call::{Call, Stand},
     call_ended,
     ending::End,
     frames,
     frames::Candidates,
     refusal,
+    sides::Side,
 };
 
 impl Server {

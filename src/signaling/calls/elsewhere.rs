@@ -12,9 +12,10 @@ use super::{
         directory::Home,
         timers::Timer,
     },
-    call::{Call, Presence, Side, Whereabouts},
+    call::Call,
     frames::About,
     registry::Owner,
+    sides::{Presence, Side, Whereabouts},
     tally::Called,
 };
 

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{
     super::{CallId, CallRecord, CallState, CallStep, EventNumber, Instant, Now, Outcome, Server, UserId},
-    call::Side,
     frames,
     registry::{Calls, Owner},
+    sides::Side,
 };
 
 /// How a call ends.

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 
 use super::{
     super::{Body, CallId, CallState, Now, Place, RoomId, SessionId, To, object::Object},
-    call::{Call, Presence, Side},
+    call::Call,
+    sides::{Presence, Side},
 };
 
 /// An offer, as it came.

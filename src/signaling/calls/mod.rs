@@ -15,15 +15,17 @@ mod pack;
 mod registry;
 mod ring;
 mod sessions;
+mod sides;
 mod tally;
 
 use bytes::Bytes;
 
 pub use self::figures::{CallFigures, Histogram};
 use self::{
-    call::{Call, Stand, Whereabouts},
+    call::{Call, Stand},
     frames::{About, Action},
     registry::Owner,
+    sides::Whereabouts,
 };
 pub(super) use self::{offer::Asked, registry::Calls};
 use super::{

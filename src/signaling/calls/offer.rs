@@ -16,10 +16,11 @@ use super::{
         sockets,
     },
     Asker, Done,
-    call::{Call, Crossing, Device, Kept, Presence, Side, Stand, Target},
+    call::{Call, Crossing, Device, Kept, Stand, Target},
     call_ended, duplicate, frames,
     frames::Offer,
     registry::Owner,
+    sides::{Presence, Side},
     tally::Called,
 };
 

@@ -12,7 +12,8 @@ use super::{
             wire::{Reader, Writer},
         },
     },
-    call::{Call, Device, Kept, Presence, Target},
+    call::{Call, Device, Kept, Target},
+    sides::Presence,
 };
 
 /// The first byte: readers of another format refuse it.

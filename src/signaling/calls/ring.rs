@@ -5,10 +5,11 @@ use serde_json::value::RawValue;
 use super::{
     super::{CallId, CallState, CallStep, ErrorCode, Now, Outcome, Server, deliver::Refusal},
     Asker, Done,
-    call::{Presence, Side, Stand, Whereabouts},
+    call::Stand,
     call_ended,
     ending::End,
     frames, refusal,
+    sides::{Presence, Side, Whereabouts},
 };
 
 impl Server {

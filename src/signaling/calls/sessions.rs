@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{
     super::{CallId, Now, Role, Server, SessionId, directory::SessionEntry},
-    call::{Call, Side, Stand, Whereabouts},
+    call::{Call, Stand},
     frames,
+    sides::{Side, Whereabouts},
 };
 
 /// How long a call rings on after its caller's session is over: it may be there again with another one.
