@@ -13,6 +13,7 @@ mod memory;
 mod peers;
 #[cfg(test)]
 mod tests;
+mod views;
 mod writer;
 
 use std::{
@@ -27,12 +28,11 @@ use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use access::OutboxError;
-pub use event::{
-    CallStepView, CallView, CredentialView, EVENT_TYPES, PartyView, RevocationView, SignalEvent,
-};
+pub use event::{EVENT_TYPES, SignalEvent};
 pub use figures::{EventFigures, OUTCOMES};
 pub use kept::{EventNews, KeptEvent, PendingEvent, Place};
 pub use peers::EventPeers;
+pub use views::{CallStepView, CallView, CredentialView, PartyView, RevocationView};
 
 pub(super) use kept::{PARTITIONS, STEPS_MAX};
 pub(super) use memory::put_step;
