@@ -97,7 +97,7 @@ impl Server {
     /// denies them by name, but nothing else on these addresses is.
     pub(super) fn judge(&self, ip: IpAddr) -> Result<LegalPeer, Rule> {
         let ip = self.shown(ip);
-        let is_relay = self.options.relay_addresses.iter().any(|address| address.advertised == ip);
+        let is_relay = self.told().any(|address| address.advertised == ip);
         match self.policy.judge(ip) {
             Verdict::AllowedExplicitly => Ok(LegalPeer { ip, relay_ports_only: false }),
             Verdict::Allowed => Ok(LegalPeer { ip, relay_ports_only: is_relay }),

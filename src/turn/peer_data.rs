@@ -38,7 +38,7 @@ impl Server {
         datagrams: Datagrams,
     ) -> Result<PeerOutcome, DropReason> {
         let slot = self.relays.owner(socket).ok_or(DropReason::RelayClosed)?;
-        let shown = SocketAddr::new(self.shown(peer.ip()), peer.port());
+        let shown = self.shown_to(slot, peer, now);
         let allocation = self.allocations.get_mut(slot).ok_or(DropReason::RelayClosed)?;
         if !allocation.is_served(socket, now.monotonic) {
             return Err(DropReason::RelayClosed);
@@ -118,7 +118,7 @@ impl Server {
         error: IcmpError,
     ) -> Result<(), DropReason> {
         let slot = self.relays.owner(socket).ok_or(DropReason::RelayClosed)?;
-        let shown = SocketAddr::new(self.shown(peer.ip()), peer.port());
+        let shown = self.shown_to(slot, peer, now);
         let allocation = self.allocations.get(slot).ok_or(DropReason::RelayClosed)?;
         let icmp = passed_on(peer, error).ok_or(DropReason::IcmpIgnored)?;
         let permission = allocation.permissions.get(PeerIp::from(shown.ip()), now.monotonic);

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::Random;
@@ -13,6 +16,8 @@ const WORD_PORTS: usize = 64;
 const WORDS: usize = 65_536 / WORD_PORTS;
 /// The even ports of a word: every word starts at one.
 const EVEN: u64 = 0x5555_5555_5555_5555;
+/// Addresses that may come later: interfaces get new ones.
+const SPARE: usize = 32;
 /// Random ports tried before the map is searched: with half of the range taken, one in 256 takes gets that far.
 const GUESSES: usize = 8;
 
@@ -30,7 +35,8 @@ pub enum Parity {
 /// Shared by all shards and free of locks: a port is one bit, taken and released by one atomic operation. A port is
 /// in the map from the moment a bind is asked for, and as long as it is reserved for a RESERVATION-TOKEN.
 pub struct Ports {
-    addresses: Box<[(IpAddr, Map)]>,
+    /// In the order in which they came; the rest is empty.
+    addresses: Box<[OnceLock<(IpAddr, Map)>]>,
     min: u16,
     max: u16,
 }
@@ -42,13 +48,21 @@ impl Ports {
     /// 8 KiB per address. An empty range is legal and has no port to give.
     #[must_use]
     pub fn new(addresses: &[IpAddr], min: u16, max: u16) -> Self {
-        let mut known: Vec<(IpAddr, Map)> = Vec::with_capacity(addresses.len());
+        let places = std::iter::repeat_with(OnceLock::new).take(addresses.len() + SPARE);
+        let ports = Self { addresses: places.collect(), min: min.max(1), max };
         for &ip in addresses {
-            if known.iter().all(|(other, _)| *other != ip) {
-                known.push((ip, std::iter::repeat_with(AtomicU64::default).take(WORDS).collect()));
-            }
+            ports.add(ip);
         }
-        Self { addresses: known.into(), min: min.max(1), max }
+        ports
+    }
+
+    /// One more relay address, with all of its ports free; one that is known stays as it is. `false` if there have been
+    /// too many.
+    pub fn add(&self, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|place| {
+            let empty = || (ip, std::iter::repeat_with(AtomicU64::default).take(WORDS).collect());
+            place.get_or_init(empty).0 == ip
+        })
     }
 
     /// Takes a random free port of `ip`; with `pair`, an even one and the next above it (the even one is returned,
@@ -106,11 +120,15 @@ impl Ports {
 
     /// The relay addresses.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.addresses.iter().map(|(ip, _)| *ip)
+        self.known().map(|(ip, _)| *ip)
     }
 
     fn map(&self, ip: IpAddr) -> Option<&[AtomicU64]> {
-        self.addresses.iter().find(|(known, _)| *known == ip).map(|(_, map)| &**map)
+        self.known().find(|(known, _)| *known == ip).map(|(_, map)| &**map)
+    }
+
+    fn known(&self) -> impl Iterator<Item = &(IpAddr, Map)> {
+        self.addresses.iter().map_while(OnceLock::get)
     }
 
     /// Goes once round the range from `start`: finds a port whenever one is free all the while.
@@ -282,6 +300,20 @@ mod tests {
         assert_eq!(ports.take(OTHER, Parity::Any, false, chance), Some(5000));
         assert_eq!(ports.take("203.0.113.9".parse().unwrap(), Parity::Any, false, chance), None);
         assert_eq!(ports.addresses().collect::<Vec<_>>(), [IP, OTHER]);
+    }
+
+    #[test]
+    fn addresses_that_come_later_have_ports_too_as_long_as_there_is_room() {
+        let ports = Ports::new(&[IP], 5000, 5000);
+        let chance = &mut Chance(1);
+        assert!(take_any(&ports, chance).is_some());
+
+        assert!(ports.add(OTHER) && ports.add(IP) && ports.add(OTHER));
+        assert_eq!(ports.addresses().collect::<Vec<_>>(), [IP, OTHER]);
+        assert_eq!(take_any(&ports, chance), None, "what was taken stays taken");
+        assert_eq!(ports.take(OTHER, Parity::Any, false, chance), Some(5000));
+        let more = (0..=u8::MAX).filter(|last| ports.add([198, 51, 100, *last].into())).count();
+        assert_eq!(more, SPARE - 1);
     }
 
     #[test]

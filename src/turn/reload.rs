@@ -3,13 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Expiry, Now, Options, PeerPolicy, Server,
+    Expiry, Now, Options, PeerPolicy, RelayAddress, Server,
     allocation::Buckets,
     peers::{Channel, Permission},
     quality::Quality,
     server::renamed,
 };
 use crate::credentials::Directory;
+
+/// So many relay addresses of before are known: clients that were told an older one are reached from outside alone.
+const FORMER_MAX: usize = 32;
 
 impl Server {
     /// Takes over new users and secrets. Live allocations go on, also those of users and
@@ -28,12 +31,28 @@ impl Server {
         directory: Arc<Directory>,
         policy: Arc<PeerPolicy>,
     ) {
-        self.renamed = renamed(&options);
         Quality::change(&mut self.quality, options.quality);
-        self.options = options;
         self.directory = directory;
         self.policy = policy;
-        self.shared.budget.set_rate(self.options.bandwidth.total);
+        self.shared.budget.set_rate(options.bandwidth.total);
+        self.set_options(now, options);
+    }
+
+    /// Takes over where relay sockets are bound and what clients are told. What is up keeps its sockets and the address
+    /// that its client was told, and goes on being reached there by the clients of this server.
+    pub fn set_relay_addresses(&mut self, now: Now, relay_addresses: Vec<RelayAddress>) {
+        let options = Options { relay_addresses, ..Options::clone(&self.options) };
+        self.set_options(now, Arc::new(options));
+    }
+
+    fn set_options(&mut self, now: Now, options: Arc<Options>) {
+        let before = std::mem::replace(&mut self.options, options);
+        self.renamed = renamed(&self.options);
+        let is_told = |address: &RelayAddress| self.options.relay_addresses.contains(address);
+        self.former.retain(|address| !is_told(address) && !before.relay_addresses.contains(address));
+        self.former.extend(before.relay_addresses.iter().filter(|address| !is_told(address)));
+        let beyond = self.former.len().saturating_sub(FORMER_MAX);
+        self.former.drain(..beyond);
         for slot in 0..self.allocations.slots() {
             self.judge_again(now, slot);
         }

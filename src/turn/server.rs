@@ -8,10 +8,12 @@ use std::{
 
 use super::{
     Alternate, AnswerRate, BudgetLease, Cause, ClientOutcome, Counters, DropReason, FiveTuple, History,
-    Instant, NonceKey, Now, Options, Output, PeerPolicy, Ports, Quotas, Random, Reservations, TotalBudget,
+    Instant, NonceKey, Now, Options, Output, PeerPolicy, Ports, Quotas, Random, RelayAddress, Reservations,
+    TotalBudget,
     allocation::Allocations,
     identity::Keys,
     look_up::LookUps,
+    peers::PeerIp,
     quality::Quality,
     relays::Relays,
     response::{Head, REPLY_BYTES_MAX, Refused},
@@ -96,6 +98,8 @@ pub struct Server {
     pub(super) reply: Box<[u8; REPLY_BYTES_MAX]>,
     /// Relay addresses that clients know by another name: (local, advertised).
     pub(super) renamed: Vec<(IpAddr, IpAddr)>,
+    /// What clients were told before, the latest last: allocations keep the address that they were made with.
+    pub(super) former: Vec<RelayAddress>,
     /// Where the choice among equal relay addresses goes on.
     pub(super) turn: usize,
     /// Allocations whose sockets are being bound.
@@ -134,6 +138,7 @@ impl Server {
             counters: Counters::default(),
             reply: Box::new([0; REPLY_BYTES_MAX]),
             renamed: renamed(&options),
+            former: Vec::new(),
             turn: 0,
             making: 0,
             quality: Quality::new(options.quality),
@@ -247,10 +252,36 @@ impl Server {
     /// Where to send what goes to one of our own relayed transport addresses; `None` if no relay socket is there.
     pub(super) fn own_relay(&self, peer: SocketAddr) -> Option<SocketAddr> {
         let port = peer.port();
-        let has_socket = |local: IpAddr| self.shared.ports.is_relay(local, port);
-        let addresses = self.options.relay_addresses.iter();
-        let local = addresses.filter(|address| address.advertised == peer.ip()).map(|address| address.local);
-        local.into_iter().find(|&local| has_socket(local)).map(|local| SocketAddr::new(local, port))
+        let has_socket = |local: &IpAddr| self.shared.ports.is_relay(*local, port);
+        let told = self.told().filter(|address| address.advertised == peer.ip());
+        told.map(|address| address.local).find(has_socket).map(|local| SocketAddr::new(local, port))
+    }
+
+    /// Every relay address that a client may know: those of now, and those of before.
+    pub(super) fn told(&self) -> impl Iterator<Item = &RelayAddress> {
+        self.options.relay_addresses.iter().chain(&self.former)
+    }
+
+    /// The address that this client knows a peer by: of several that our own relays have been told under, the one that
+    /// it has a channel or a permission for.
+    #[inline]
+    pub(super) fn shown_to(&self, slot: u32, peer: SocketAddr, now: Now) -> SocketAddr {
+        let shown = SocketAddr::new(self.shown(peer.ip()), peer.port());
+        if self.former.is_empty() { shown } else { self.formerly_shown_to(slot, peer, now).unwrap_or(shown) }
+    }
+
+    #[cold]
+    fn formerly_shown_to(&self, slot: u32, peer: SocketAddr, now: Now) -> Option<SocketAddr> {
+        let allocation = self.allocations.get(slot)?;
+        let names = || {
+            let told = self.told().filter(|address| address.local == peer.ip());
+            told.map(|address| PeerIp::from(address.advertised))
+        };
+        let has_channel =
+            |ip: &PeerIp| allocation.channels.by_peer(*ip, peer.port(), now.monotonic).is_some();
+        let is_permitted = |ip: &PeerIp| allocation.permissions.get(*ip, now.monotonic).is_some();
+        let name = names().find(has_channel).or_else(|| names().find(is_permitted))?;
+        Some(SocketAddr::new(name.to_ip(), peer.port()))
     }
 }
 

@@ -15,6 +15,7 @@ mod identity;
 mod life;
 mod limits;
 mod peers;
+mod readdress;
 mod refresh;
 mod relay;
 mod revocation;
