@@ -2,19 +2,34 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use iceway::{
     api::{Dialect, Scrape, exposition},
     cluster::Health,
-    runtime::{AcceptFailure, ShardSnapshot, Snapshot, StreamClose, StreamRefusal, StreamState},
+    runtime::{
+        AcceptFailure, AddressOrigin, PublicAddress, PublicStatus, ShardSnapshot, Snapshot, StreamClose,
+        StreamRefusal, StreamState,
+    },
     telemetry::{Kind, METRICS},
     turn::{BindError, CloseReason, Code, DropReason, Label, QuotaKind, Refusal, Request, Transport},
 };
 
 fn fresh() -> String {
     exposition(&Scrape {
-        snapshot: Snapshot { shards: vec![Some(ShardSnapshot::default())], ..Snapshot::default() },
+        snapshot: Snapshot {
+            shards: vec![Some(ShardSnapshot::default())],
+            public: Arc::new(PublicStatus {
+                addresses: vec![PublicAddress {
+                    local: "10.0.0.5".parse().unwrap(),
+                    told: "203.0.113.5".parse().unwrap(),
+                    from: AddressOrigin::Stun,
+                    is_confirmed: false,
+                }],
+                ..PublicStatus::default()
+            }),
+            ..Snapshot::default()
+        },
         ..Scrape::default()
     })
     .unwrap()
@@ -61,6 +76,13 @@ fn every_value_of_every_label_is_there_from_the_start() {
     for family in ["ipv4", "ipv6"] {
         assert!(is_zero(&text, &format!("iceway_relay_ports{{family=\"{family}\",state=\"in_use\"}}")));
     }
+    for result in ["found", "failed"] {
+        assert!(is_zero(&text, &format!("iceway_public_address_looks_total{{result=\"{result}\"}}")));
+    }
+    assert!(is_zero(
+        &text,
+        r#"iceway_public_address_confirmed{family="ipv4",local="10.0.0.5",address="203.0.113.5",from="stun"}"#
+    ));
     for dialect in Dialect::ALL {
         assert!(is_zero(
             &text,

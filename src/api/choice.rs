@@ -141,6 +141,7 @@ mod tests {
             region: region.to_owned(),
             uris: vec![format!("turn:n{id}.example.org:3478?transport=udp")],
             addresses: Vec::new(),
+            public: Vec::new(),
             state,
             load: NodeLoad { allocations, allocations_max: 100, ..NodeLoad::default() },
             version: "1".to_owned(),

@@ -189,6 +189,7 @@ mod tests {
                 address: address.parse().unwrap(),
             })
             .to_vec(),
+            public: Vec::new(),
             state: NodeState::Serving,
             load: NodeLoad::default(),
             version: "1".to_owned(),

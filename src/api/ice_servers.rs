@@ -5,12 +5,14 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use serde::Serialize;
 
 use crate::{
-    cluster::NodeAddress,
+    cluster::{NodeAddress, NodePlace, NodePublic},
     config::{Config, External},
     credentials::Credential,
-    runtime::Listening,
+    runtime::{Listening, PublicStatus},
     turn::Transport,
 };
+
+pub(crate) use crate::runtime::remoteness;
 
 /// One entry of `iceServers` with a credential.
 #[derive(Debug, Serialize)]
@@ -43,27 +45,42 @@ pub fn listened_on(listening: &[Listening]) -> Reached {
     listening.iter().map(|listening| (listening.transport, listening.address)).collect()
 }
 
+/// Where clients reach this node, as other nodes and their clients are told.
+#[must_use]
+pub fn node_place(config: &Config, public: &PublicStatus, reached: &Reached) -> NodePlace {
+    let told = public.addresses.iter().map(|address| NodePublic {
+        local: address.local,
+        told: address.told,
+        from: address.from.as_str().to_owned(),
+        is_confirmed: address.is_confirmed,
+    });
+    NodePlace {
+        uris: node_uris(config, &public.external, reached),
+        addresses: node_addresses(config, &public.external, reached),
+        public: told.collect(),
+    }
+}
+
 /// The URIs clients are given: those configured, else made of `node.host` or the public addresses, and of what is
 /// listened on.
 #[must_use]
-pub fn node_uris(config: &Config, reached: &Reached) -> Vec<String> {
+pub fn node_uris(config: &Config, external: &[External], reached: &Reached) -> Vec<String> {
     if config.node.uris.is_empty() {
-        return uris(reached, &config.relay.external, config.node.host.as_deref());
+        return uris(reached, external, config.node.host.as_deref());
     }
     config.node.uris.iter().map(|uri| uri.0.clone()).collect()
 }
 
 /// Where this node's listeners are reached, for other nodes that send clients here: those of `node.uris` that are
 /// addresses, else the public addresses of what is listened on.
-#[must_use]
-pub fn node_addresses(config: &Config, reached: &Reached) -> Vec<NodeAddress> {
+fn node_addresses(config: &Config, external: &[External], reached: &Reached) -> Vec<NodeAddress> {
     let of =
         |transport: Transport, address| NodeAddress { transport: transport.as_str().to_owned(), address };
     if !config.node.uris.is_empty() {
         let read = config.node.uris.iter().filter_map(|uri| address_in(&uri.0));
         return read.map(|(transport, address)| of(transport, address)).collect();
     }
-    let best = best_addresses(reached, &config.relay.external);
+    let best = best_addresses(reached, external);
     let mut addresses = Vec::new();
     for (transport, address) in reached {
         if let Some((_, public)) = best.iter().find(|(local, _)| *local == address.ip()) {
@@ -171,20 +188,6 @@ pub(super) fn public_of(local: IpAddr, external: &[External]) -> IpAddr {
     mapping.map_or(local, |mapping| mapping.public)
 }
 
-/// 0 for addresses of the internet, more for those that fewer can reach.
-pub(crate) fn remoteness(ip: IpAddr) -> u8 {
-    match ip {
-        IpAddr::V4(ip) if ip.is_loopback() => 3,
-        IpAddr::V4(ip) if ip.is_link_local() => 2,
-        IpAddr::V4(ip) if ip.is_private() => 1,
-        IpAddr::V4(_) => 0,
-        IpAddr::V6(ip) if ip.is_loopback() => 3,
-        IpAddr::V6(ip) if ip.is_unicast_link_local() => 2,
-        IpAddr::V6(ip) if ip.is_unique_local() => 1,
-        IpAddr::V6(_) => 0,
-    }
-}
-
 pub(super) fn in_uri(ip: IpAddr) -> String {
     match ip {
         IpAddr::V4(ip) => ip.to_string(),
@@ -216,8 +219,9 @@ mod tests {
 
     #[test]
     fn listeners_are_named_as_other_nodes_name_them_to_clients() {
-        let shown = |config: &Config, list: &[(Transport, &str)]| -> Vec<String> {
-            let addresses = node_addresses(config, &reached(list)).into_iter();
+        let external = [External { public: "203.0.113.5".parse().unwrap(), private: None }];
+        let shown = |config: &Config, external: &[External], list: &[(Transport, &str)]| -> Vec<String> {
+            let addresses = node_addresses(config, external, &reached(list)).into_iter();
             addresses.map(|one| format!("{} {}", one.transport, one.address)).collect()
         };
         let listening = [
@@ -226,9 +230,8 @@ mod tests {
             (Transport::Tls, "10.0.0.5:5349"),
         ];
         let mut config = Config::default();
-        assert_eq!(shown(&config, &listening), ["udp 10.0.0.5:3478", "tls 10.0.0.5:5349"]);
-        config.relay.external = vec![External { public: "203.0.113.5".parse().unwrap(), private: None }];
-        assert_eq!(shown(&config, &listening), ["udp 203.0.113.5:3478", "tls 203.0.113.5:5349"]);
+        assert_eq!(shown(&config, &[], &listening), ["udp 10.0.0.5:3478", "tls 10.0.0.5:5349"]);
+        assert_eq!(shown(&config, &external, &listening), ["udp 203.0.113.5:3478", "tls 203.0.113.5:5349"]);
         let uris = [
             "turn:turn.example.org:3478",
             "turn:203.0.113.9?transport=udp",
@@ -236,7 +239,7 @@ mod tests {
             "stun:1.2.3.4",
         ];
         config.node.uris = uris.map(|uri| crate::config::ServerUri(uri.to_owned())).to_vec();
-        assert_eq!(shown(&config, &listening), ["udp 203.0.113.9:3478", "tls [2001:db8::1]:443"]);
+        assert_eq!(shown(&config, &external, &listening), ["udp 203.0.113.9:3478", "tls [2001:db8::1]:443"]);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use super::{
 use crate::{
     cluster::EventFigures,
     runtime::{
-        AcceptFailure, RuntimeCounters, Snapshot, StreamClose, StreamCounters, StreamRefusal, StreamState,
+        AcceptFailure, PublicAddress, PublicStatus, RuntimeCounters, Snapshot, StreamClose, StreamCounters,
+        StreamRefusal, StreamState,
     },
     telemetry::{Process, Sheet, metric},
     turn::{Code, Counters},
@@ -76,6 +77,7 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);
     sockets(&mut sheet, &core, snapshot);
+    public(&mut sheet, snapshot);
     ports(&mut sheet, snapshot);
     streams(&mut sheet, snapshot);
     certificate(&mut sheet, snapshot);
@@ -144,6 +146,18 @@ fn refusals(sheet: &mut Sheet, core: &Counters) {
     for (rule, count) in core.peers_denied.iter() {
         sheet.count(&metric::PEERS_DENIED, &[rule.as_str()], count);
     }
+}
+
+fn public(sheet: &mut Sheet, snapshot: &Snapshot) {
+    let PublicStatus { addresses, counts, .. } = &*snapshot.public;
+    for PublicAddress { local, told, from, is_confirmed } in addresses {
+        let family = if told.is_ipv4() { "ipv4" } else { "ipv6" };
+        let labels = [family, &local.to_string(), &told.to_string(), from.as_str()];
+        sheet.count(&metric::PUBLIC_ADDRESS, &labels, u64::from(*is_confirmed));
+    }
+    sheet.count(&metric::PUBLIC_ADDRESS_LOOKS, &["found"], counts.found);
+    sheet.count(&metric::PUBLIC_ADDRESS_LOOKS, &["failed"], counts.failed);
+    sheet.count(&metric::PUBLIC_ADDRESS_CHANGES, &[], counts.changes);
 }
 
 fn ports(sheet: &mut Sheet, snapshot: &Snapshot) {

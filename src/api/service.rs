@@ -18,12 +18,16 @@ use tokio::sync::mpsc;
 use super::{
     caller::{Access, AccessError},
     drain::Drain,
-    ice_servers::{Reached, node_uris},
+    ice_servers::{Reached, node_place, node_uris},
     reload::ReloadOrder,
     signal::Signal,
     webhooks,
 };
-use crate::{cluster::Cluster, config::Config, runtime::NodeHandle};
+use crate::{
+    cluster::Cluster,
+    config::{Config, External},
+    runtime::NodeHandle,
+};
 
 /// What every endpoint works with. Cheap to clone; all clones are one.
 #[derive(Clone, Debug)]
@@ -106,7 +110,7 @@ impl Service {
         let access = Access::new(config, cluster.clone())?;
         let webhooks = webhooks::Handle::new(&config.webhooks);
         let signal = Arc::new(Signal::new(config, &cluster)?);
-        let settings = ArcSwap::from_pointee(Settings::new(config, reached));
+        let settings = ArcSwap::from_pointee(Settings::new(config, &node.public().external, reached));
         let (issued, reached) = (Default::default(), reached.clone());
         let drawn = AtomicU64::new(RandomState::new().hash_one(0));
         Ok(Self(Arc::new(ServiceState {
@@ -140,7 +144,15 @@ impl Service {
         if let Err(error) = self.signal.reload(config) {
             tracing::error!(%error, "Not reloaded: the backend is asked as before.");
         }
-        self.settings.store(Arc::new(Settings::new(config, &self.reached)));
+        self.settings.store(Arc::new(Settings::new(config, &self.node.public().external, &self.reached)));
+    }
+
+    /// Tells clients and other nodes where this node is reached, once that is known to be somewhere else.
+    pub fn readdress(&self) {
+        let public = self.node.public();
+        let settings =
+            self.settings.rcu(|settings| Settings::new(&settings.config, &public.external, &self.reached));
+        self.cluster.set_place(node_place(&settings.config, &public, &self.reached));
     }
 }
 
@@ -193,8 +205,8 @@ impl fmt::Debug for ServiceState {
 }
 
 impl Settings {
-    fn new(config: &Config, reached: &Reached) -> Self {
-        Self { config: config.clone(), uris: node_uris(config, reached) }
+    fn new(config: &Config, external: &[External], reached: &Reached) -> Self {
+        Self { config: config.clone(), uris: node_uris(config, external, reached) }
     }
 }
 

@@ -11,11 +11,11 @@ use super::{now_unix, trial::Trial};
 use crate::{
     api::{
         HttpServer,
-        ice_servers::{self, IceServer, Reached},
+        ice_servers::{self, IceServer, Reached, remoteness},
     },
     config::{Loaded, PageEnabled},
     credentials::Credential,
-    runtime::Node,
+    runtime::{AddressOrigin, Node, PublicStatus},
     turn::Transport,
 };
 
@@ -36,20 +36,21 @@ pub(super) fn text(
         .mint("trial", CREDENTIAL_LIFETIME, now_unix())
         .context("there is no secret to mint with")?;
     let reached = ice_servers::listened_on(node.listening());
-    let uris = ice_servers::node_uris(config, &reached);
+    let public = node.handle().public();
+    let uris = ice_servers::node_uris(config, &public.external, &reached);
     let mut text = format!("iceway {} is running. ", env!("CARGO_PKG_VERSION"));
     text.push_str(match &loaded.file {
         None => "Nothing is configured, which is safe to expose and good for trying it.\n",
         Some(_) => "No secret and no users are configured, which is good for trying it.\n",
     });
     listening(&mut text, &reached);
-    relaying(&mut text, loaded, node);
+    relaying(&mut text, loaded, &public);
     if let Some(http) = http {
         page(&mut text, loaded, http);
         section(&mut text, "Metrics and health");
         line(&mut text, &format!("http://{0}/metrics  http://{0}/readyz", http.address()));
     }
-    trial(&mut text, &credential, &uris, &reached, loaded);
+    trial(&mut text, &credential, &uris, &reached, &public);
     if let Some(http) = http {
         api(&mut text, http, given);
     }
@@ -90,37 +91,43 @@ fn listening(text: &mut String, reached: &Reached) {
     }
 }
 
-fn relaying(text: &mut String, loaded: &Loaded, node: &Node) {
+fn relaying(text: &mut String, loaded: &Loaded, public: &PublicStatus) {
     let relay = &loaded.config.relay;
     section(text, &format!("Relaying from UDP ports {} to {} of", relay.port_min, relay.port_max));
-    for address in node.relay_addresses() {
-        let mapped = if address.local == address.advertised {
+    for address in &public.addresses {
+        let how = match address.from {
+            AddressOrigin::Own | AddressOrigin::Configured => "",
+            AddressOrigin::Stun => ", as a STUN server sees it",
+            AddressOrigin::Name => ", which the host name leads to",
+            AddressOrigin::Interface => ", which the interface has",
+        };
+        let told = if address.local == address.told && how.is_empty() {
             String::new()
         } else {
-            format!("  (clients are told {})", address.advertised)
+            format!("  (clients are told {}{how})", address.told)
         };
-        line(text, &format!("{}{mapped}", address.local));
+        line(text, &format!("{}{told}", address.local));
     }
-    if node.relay_addresses().iter().all(|address| !is_public(address.advertised)) {
+    if public.addresses.iter().all(|address| remoteness(address.told) > 0) {
         line(text, "None of these is a public address: clients on the internet cannot be relayed to.");
-        line(text, "Behind a NAT, set relay.external to the public address: --relay-external PUBLIC-IP");
+        line(text, "Behind a NAT, set relay.external to the public address: --relay-external PUBLIC-IP,");
+        line(text, "or to a STUN server that tells it: --relay-external stun:HOST");
     }
 }
 
-fn is_public(ip: std::net::IpAddr) -> bool {
-    match ip {
-        std::net::IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
-        std::net::IpAddr::V6(ip) => !(ip.is_unique_local() || ip.is_loopback() || ip.is_unicast_link_local()),
-    }
-}
-
-fn trial(text: &mut String, credential: &Credential, uris: &[String], reached: &Reached, loaded: &Loaded) {
+fn trial(
+    text: &mut String,
+    credential: &Credential,
+    uris: &[String],
+    reached: &Reached,
+    public: &PublicStatus,
+) {
     section(text, "A credential to try it, valid for 24 hours and until this process ends: iceServers =");
     for row in IceServer::new(uris, credential).pretty().lines() {
         line(text, row);
     }
-    let external = &loaded.config.relay.external;
-    let Some((local, _)) = ice_servers::best_addresses(reached, external).into_iter().next() else { return };
+    let best = ice_servers::best_addresses(reached, &public.external);
+    let Some((local, _)) = best.into_iter().next() else { return };
     let port = reached
         .iter()
         .find(|(transport, address)| *transport == Transport::Udp && address.ip() == local)

@@ -1,6 +1,6 @@
 //! `iceway credentials`.
 
-use std::{fs, io::BufRead as _, path::PathBuf, time::Duration};
+use std::{fs, io::BufRead as _, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
@@ -9,9 +9,10 @@ use zeroize::Zeroizing;
 
 use super::{exit::Failure, known::Known, now_unix, sources, terminal, utc::utc};
 use crate::{
-    api::ice_servers::{self, IceServer},
-    config::{self, Loaded},
+    api::ice_servers::{self, IceServer, Reached},
+    config::{self, Config, External, Loaded},
     credentials::{Claimed, Credential, Verdict, explain},
+    runtime::Finder,
 };
 
 /// What to do when there is nothing to make or check credentials with.
@@ -38,8 +39,8 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     let reached = ice_servers::configured(&loaded.config);
     let host = matches.get_one::<String>("host").map(String::as_str);
     let uris = match host {
-        Some(host) => ice_servers::uris(&reached, &loaded.config.relay.external, Some(host)),
-        None => ice_servers::node_uris(&loaded.config, &reached),
+        Some(host) => ice_servers::uris(&reached, &[], Some(host)),
+        None => ice_servers::node_uris(&loaded.config, &known_outside(&loaded.config, &reached)?, &reached),
     };
     let shown = if matches.get_flag("json") {
         as_json(&credential, duration.as_secs(), &uris)
@@ -48,6 +49,24 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     };
     terminal::say(&shown);
     Ok(())
+}
+
+/// The public addresses that URIs name, found as a server finds them.
+fn known_outside(config: &Config, reached: &Reached) -> anyhow::Result<Vec<External>> {
+    let listening: Vec<IpAddr> = reached.iter().map(|(_, address)| address.ip()).collect();
+    let is_named = config.node.host.is_some() || !config.node.uris.is_empty();
+    let Some(mut finder) = Finder::new(&config.relay, &listening).filter(|_| !is_named) else {
+        return Ok(config.relay.configured().collect());
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(finder.first());
+    runtime.shutdown_background();
+    if let Err(error) = found {
+        terminal::complain(&format!(
+            "warning: the URIs name addresses of this machine: relay.external: {error}"
+        ));
+    }
+    Ok(finder.found().external())
 }
 
 /// With the first configured secret; without one with what servers have stored.

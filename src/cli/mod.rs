@@ -20,6 +20,7 @@ mod known;
 mod man;
 mod meanings;
 mod notify;
+mod public;
 mod reference;
 mod reload;
 mod serve;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
+use tokio::runtime::Runtime;
 
 use super::{
     banner,
@@ -13,21 +14,22 @@ use super::{
     exit::Failure,
     fault::Fault,
     notify::{self, Notifier},
+    public::{self, First},
     serving::{Serving, Signals},
     terminal,
     trial::Trial,
 };
 use crate::{
     api::{self, ControlListener, HttpServer, Service, ice_servers},
-    cluster::Settings,
+    cluster::{NodePlace, Settings},
     config::{self, Config, Loaded, LogFormat, LogLevel, Origin, Sources, USER_RUNTIME_DIRECTORY},
-    runtime::{Listeners, Node, StartError},
-    telemetry::{self, LogOptions},
+    runtime::{Listeners, Node, PublicStatus, StartError},
+    telemetry::{self, LogHandle, LogOptions},
 };
 
 /// Serves until it is told to end.
 pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
-    let mut loaded = config::load(sources)?;
+    let loaded = config::load(sources)?;
     let log = telemetry::init(&log_options(&loaded.config)).context("logging cannot begin")?;
     for warning in &loaded.warnings {
         tracing::warn!(key = warning.key, "{warning}");
@@ -36,6 +38,13 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("the system refuses an event queue")?;
+    let served = serve(&runtime, sources, loaded, log);
+    // Names that are still looked up are not waited for.
+    runtime.shutdown_background();
+    served
+}
+
+fn serve(runtime: &Runtime, sources: &Sources, mut loaded: Loaded, log: LogHandle) -> Result<(), Failure> {
     // Before anybody can be told that it is ready: a signal that comes then must not end it the hard way.
     let mut signals = {
         let _inside = runtime.enter();
@@ -45,9 +54,11 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     try_relay_addresses(&loaded)?;
     let http = bind_http(&loaded.config)?;
     let socket = bind_control_socket(&loaded)?;
-    let listeners = Listeners::bind(&loaded.config).map_err(explain_start)?;
+    let mut listeners = Listeners::bind(&loaded.config).map_err(explain_start)?;
+    let found = runtime.block_on(public::find(&loaded, &mut listeners, &mut signals))?;
+    let First::Known(finder) = found else { return Ok(()) };
     let reached = ice_servers::listened_on(listeners.listening());
-    let mut control = Control::open(&loaded.config, identity(&loaded.config, &reached))?;
+    let mut control = Control::open(&loaded.config, identity(&loaded.config, &listeners, &reached))?;
     let trial = Trial::if_needed(&mut loaded, &control)?;
     let (start, started) = control.start();
     let node = Node::start_on(listeners, &loaded.config, start).map_err(explain_start)?;
@@ -55,6 +66,7 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
     let service = Service::new(node.handle(), control.cluster().clone(), &loaded.config, &reached)
         .map_err(|error| Failure::Configuration(error.to_string()))?;
     control.connect(&service);
+    service.readdress();
     let http = http.map(|listener| api::serve(listener, service.clone()));
     let http = http.transpose().context("HTTP cannot start")?;
     let socket = socket.map(|listener| api::serve_control(listener, &service));
@@ -69,6 +81,9 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
             "No secret and no users are known yet: nobody can allocate until other nodes tell some, or one is made with \
              POST /v1/turn/secrets/rotate."
         );
+    }
+    if let Some(finder) = finder {
+        runtime.spawn(public::follow(finder, node.handle(), service.clone()));
     }
     let notifier = Notifier::of_this_process();
     let threads = http.as_ref().map(HttpServer::threads);
@@ -89,12 +104,15 @@ pub(super) fn run(sources: &Sources) -> Result<(), Failure> {
 }
 
 /// Who this node is to others.
-fn identity(config: &Config, reached: &ice_servers::Reached) -> Settings {
+fn identity(config: &Config, listeners: &Listeners, reached: &ice_servers::Reached) -> Settings {
+    let public = PublicStatus { external: listeners.found().external(), ..PublicStatus::default() };
+    let NodePlace { uris, addresses, public } = ice_servers::node_place(config, &public, reached);
     Settings {
         id: config.node.id_or_machine_name(),
         region: config.node.region.clone(),
-        uris: ice_servers::node_uris(config, reached),
-        addresses: ice_servers::node_addresses(config, reached),
+        uris,
+        addresses,
+        public,
     }
 }
 
@@ -190,8 +208,8 @@ fn announce(
     for listening in node.listening() {
         tracing::info!(transport = listening.transport.as_str(), address = %listening.address, "Listening.");
     }
-    for relay in node.relay_addresses() {
-        tracing::info!(local = %relay.local, advertised = %relay.advertised, "Relaying.");
+    for relay in &node.handle().public().addresses {
+        tracing::info!(local = %relay.local, advertised = %relay.told, from = relay.from.as_str(), "Relaying.");
     }
     if let Some(http) = http {
         tracing::info!(address = %http.address(), "Listening for HTTP.");

@@ -139,7 +139,7 @@ impl Signals {
     }
 
     /// Waits for one of those that end the process.
-    async fn end(&mut self) {
+    pub(super) async fn end(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

@@ -50,6 +50,9 @@ impl Peers for Alone {
                     let mut list = nodes.list.clone();
                     for own in &mut list {
                         (own.state, own.load, own.told) = (state, load, unix_millis());
+                        if let Some(place) = host.place() {
+                            own.set_place(place);
+                        }
                     }
                     *nodes = Arc::new(Nodes { list });
                 }

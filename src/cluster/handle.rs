@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer,
-    NodeAddress, NodeId, NodeInfo, NodeLoad, NodeState, Nodes, PeerCounters, Peers, QuotaTable, Rate,
-    Remembered, RequestError, Row, SignalHandler, StoreError,
+    NodeAddress, NodeId, NodeInfo, NodeLoad, NodePlace, NodePublic, NodeState, Nodes, PeerCounters, Peers,
+    QuotaTable, Rate, Remembered, RequestError, Row, SignalHandler, StoreError,
     alone::Alone,
     clock::unix_millis,
     derive::derive_key,
@@ -52,6 +52,8 @@ pub struct Settings {
     pub uris: Vec<String>,
     /// Where it listens, as clients reach it.
     pub addresses: Vec<NodeAddress>,
+    /// What clients are told of its relay addresses.
+    pub public: Vec<NodePublic>,
 }
 
 /// Why a node can't take part in its cluster. One line each, with what to do.
@@ -181,6 +183,12 @@ impl Cluster {
 
     /// Tells the others at once how this node does, as when it begins to drain.
     pub fn announce(&self) {
+        self.inner.peers.announce();
+    }
+
+    /// Takes over where clients reach this node, and tells the others at once.
+    pub fn set_place(&self, place: NodePlace) {
+        self.inner.state.set_place(place);
         self.inner.peers.announce();
     }
 
@@ -394,6 +402,7 @@ fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {
         region: settings.region,
         uris: settings.uris,
         addresses: settings.addresses,
+        public: settings.public,
         state: NodeState::Serving,
         load: NodeLoad::default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

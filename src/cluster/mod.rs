@@ -45,7 +45,9 @@ pub use derive::derive_key;
 pub use explanation::{IncidentRecord, UserReport};
 pub use handle::{Cluster, ClusterCounters, OpenError, Settings};
 pub use keys_file::{KeysFileError, keys_file_line, read_keys_file};
-pub use node::{DrainProgress, NodeAddress, NodeId, NodeInfo, NodeLoad, NodeState, Nodes};
+pub use node::{
+    DrainProgress, NodeAddress, NodeId, NodeInfo, NodeLoad, NodePlace, NodePublic, NodeState, Nodes,
+};
 pub use outbox::{
     CallHistory, CallPage, CallStepView, CallView, CredentialView, EVENT_TYPES, EventFigures, EventNews,
     EventPeers, KeptEvent, OUTCOMES, OutboxError, PartyView, PendingEvent, Place, RevocationView,

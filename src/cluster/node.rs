@@ -1,6 +1,6 @@
 //! The nodes of a cluster and how busy they are.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,30 @@ pub struct NodeAddress {
     pub transport: String,
     /// Where clients reach it.
     pub address: SocketAddr,
+}
+
+/// A relay address of a node, as its clients are told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodePublic {
+    /// What relay sockets are bound to.
+    pub local: IpAddr,
+    /// What clients are told.
+    pub told: IpAddr,
+    /// `own`, `configured`, `stun`, `dns` or `interface`; newer nodes may know more.
+    pub from: String,
+    /// Whether it was found when it was looked for last; else it is the last known one.
+    pub is_confirmed: bool,
+}
+
+/// Where clients reach a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodePlace {
+    /// See [`NodeInfo::uris`].
+    pub uris: Vec<String>,
+    /// See [`NodeInfo::addresses`].
+    pub addresses: Vec<NodeAddress>,
+    /// See [`NodeInfo::public`].
+    pub public: Vec<NodePublic>,
 }
 
 /// How far a node is that sends its clients elsewhere.
@@ -90,6 +114,9 @@ pub struct NodeInfo {
     /// Where it listens, as clients reach it: what one that drains names to its clients.
     #[serde(default)]
     pub addresses: Vec<NodeAddress>,
+    /// What its clients are told of its relay addresses.
+    #[serde(default)]
+    pub public: Vec<NodePublic>,
     /// Whether it takes new clients.
     pub state: NodeState,
     /// How busy it is.
@@ -98,6 +125,14 @@ pub struct NodeInfo {
     pub version: String,
     /// Milliseconds since the Unix epoch when it told this; of other nodes, when this one heard it.
     pub told: u64,
+}
+
+impl NodeInfo {
+    /// Takes over where clients reach it.
+    pub(super) fn set_place(&mut self, place: NodePlace) {
+        let NodePlace { uris, addresses, public } = place;
+        (self.uris, self.addresses, self.public) = (uris, addresses, public);
+    }
 }
 
 /// The nodes known at one moment, this one first.

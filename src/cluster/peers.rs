@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::config::SharedSecret;
 
 use super::{
-    Answer, Ask, EventPeers, NodeId, NodeLoad, NodeState, Nodes, RequestError, Row, SignalHandler,
+    Answer, Ask, EventPeers, NodeId, NodeLoad, NodePlace, NodeState, Nodes, RequestError, Row, SignalHandler,
     UsageError, UsagePage, UsageQuery, UsageRecord, UsageTotals,
 };
 
@@ -170,6 +170,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// How busy this node is now, and whether it takes new clients.
     fn load(&self) -> BoxFuture<'_, (NodeState, NodeLoad)>;
+
+    /// Where clients reach this node, if that is another place than at the start.
+    fn place(&self) -> Option<NodePlace>;
 
     /// The table of what users hold here and elsewhere.
     fn quotas(&self) -> Arc<dyn QuotaTable>;

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::{
-    Answer, ApiKey, ApiKeys, Ask, Handler, Host, KeysFileError, NodeId, NodeLoad, NodeState, OpenError,
-    QuotaTable, Row, Table, Tables,
+    Answer, ApiKey, ApiKeys, Ask, Handler, Host, KeysFileError, NodeId, NodeLoad, NodePlace, NodeState,
+    OpenError, QuotaTable, Row, Table, Tables,
     clock::unix_seconds,
     last_uses::LastUses,
     read_keys_file,
@@ -62,6 +62,7 @@ pub(super) struct State {
     changes: watch::Sender<Changes>,
     handler: OnceLock<Arc<dyn Handler>>,
     quotas: OnceLock<Arc<dyn QuotaTable>>,
+    place: RwLock<Option<NodePlace>>,
     last_uses: LastUses,
 }
 
@@ -98,6 +99,7 @@ impl State {
             changes: watch::Sender::new(Changes::default()),
             handler: OnceLock::new(),
             quotas: OnceLock::new(),
+            place: RwLock::default(),
             last_uses: LastUses::of(last_used),
         };
         for table in Table::ALL {
@@ -312,6 +314,11 @@ impl State {
         }
     }
 
+    /// Where clients reach this node from now on.
+    pub(super) fn set_place(&self, place: NodePlace) {
+        *self.place.write().unwrap_or_else(PoisonError::into_inner) = Some(place);
+    }
+
     fn values<T: serde::de::DeserializeOwned>(&self, table: Table, now: u64) -> Vec<T> {
         let read = |row: &Row| match serde_json::from_str(row.value.as_deref()?) {
             Ok(value) => Some(value),
@@ -364,6 +371,10 @@ impl Host for State {
             handler.load().await
         }
         .boxed()
+    }
+
+    fn place(&self) -> Option<NodePlace> {
+        self.place.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set_foreign_secrets(&self, secrets: Vec<SharedSecret>) {

@@ -1,6 +1,7 @@
 //! Contradictions between values that are each valid.
 
 mod access;
+mod public;
 
 use std::{
     collections::HashMap,
@@ -29,6 +30,7 @@ pub(crate) fn contradictions(config: &Config, origins: &HashMap<&'static str, Or
     check.ports();
     check.relay_addresses();
     check.external_addresses();
+    check.public_sources();
     check.realm();
     check.secrets();
     check.lifetimes();
@@ -159,47 +161,6 @@ impl Check<'_> {
             }
             if addresses.iter().take(index).any(|other| other == address) {
                 self.error("relay.addresses", format!("{address} is named twice; remove one of them"));
-            }
-        }
-    }
-
-    fn external_addresses(&mut self) {
-        let external = &self.config.relay.external;
-        let relay = &self.config.relay.addresses;
-        for (index, mapping) in external.iter().enumerate() {
-            let same = external.iter().take(index).any(|other| {
-                other.private == mapping.private && other.public.is_ipv4() == mapping.public.is_ipv4()
-            });
-            match mapping.private {
-                None if same => {
-                    let message = format!(
-                        "{} is the second address for all relay addresses of its family; write public/private pairs",
-                        mapping.public
-                    );
-                    self.error("relay.external", message);
-                }
-                Some(private) if same => {
-                    self.error(
-                        "relay.external",
-                        format!("{private} is mapped twice; remove one of the mappings"),
-                    );
-                }
-                Some(private) if !relay.is_empty() && !relay.contains(&private) => {
-                    let message =
-                        format!("{private} is not in relay.addresses; add it there, or remove the mapping");
-                    self.error("relay.external", message);
-                }
-                None if !relay.is_empty()
-                    && relay.iter().all(|ip| ip.is_ipv4() != mapping.public.is_ipv4()) =>
-                {
-                    let message =
-                        format!("no address in relay.addresses is of the family of {}", mapping.public);
-                    self.error("relay.external", format!("{message}; add one, or remove the mapping"));
-                }
-                None | Some(_) => {}
-            }
-            if mapping.public.is_loopback() || mapping.public.is_multicast() {
-                self.warn("relay.external", format!("{} is reached by nobody outside", mapping.public));
             }
         }
     }

@@ -24,7 +24,13 @@ pub(crate) fn everywhere(port: u16) -> Vec<SocketAddr> {
 
 impl Default for Relay {
     fn default() -> Self {
-        Self { addresses: Vec::new(), external: Vec::new(), port_min: 49152, port_max: 65535 }
+        Self {
+            addresses: Vec::new(),
+            external: Vec::new(),
+            external_refresh: Duration::from_secs(60),
+            port_min: 49152,
+            port_max: 65535,
+        }
     }
 }
 

@@ -31,10 +31,10 @@ pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{
     Api, Auth, Authorize, CertificatePrincipal, Config, ControlSocket, Credentials, DecisionKind, External,
-    Http, Jwt, Listen, Log, LogFormat, LogLevel, Node, Page, PageEnabled, Peers, Protocol, Relay,
-    RequireHttps, Runtime, SCOPE_WORDS, SIGNAL_SCOPE_WORDS, ScopeRule, SecretBytes, ServerUri, SharedSecret,
-    Signal, SignalDefault, SignalScope, StaticUser, StaticUserSecret, Store, Streams, Tls, TokenAudience,
-    Usage, WebOrigin,
+    Http, Jwt, Listen, Log, LogFormat, LogLevel, Node, Page, PageEnabled, Peers, Protocol, PublicSource,
+    Relay, RequireHttps, Runtime, SCOPE_WORDS, SIGNAL_SCOPE_WORDS, ScopeRule, SecretBytes, ServerUri,
+    SharedSecret, Signal, SignalDefault, SignalScope, StaticUser, StaticUserSecret, Store, Streams,
+    StunServer, Tls, TokenAudience, Usage, WebOrigin,
 };
 pub use types::{Calls, EventFilter, RetryWait, Webhooks};
 pub use units::{duration, show_duration};

@@ -1,11 +1,6 @@
 //! The resolved configuration: every value final and checked.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use zeroize::Zeroizing;
@@ -14,6 +9,7 @@ use crate::turn;
 
 mod access;
 mod page;
+mod relay;
 mod service;
 mod signal;
 mod store;
@@ -24,6 +20,7 @@ pub use access::{
     WebOrigin,
 };
 pub use page::{Page, PageEnabled};
+pub use relay::{External, PublicSource, Relay, StunServer};
 pub use service::{Credentials, Node, ServerUri};
 pub use signal::{Authorize, DecisionKind, SIGNAL_SCOPE_WORDS, Signal, SignalDefault, SignalScope};
 pub use store::{Store, Usage};
@@ -100,28 +97,6 @@ pub struct Listen {
     /// TLS over TCP; plain TCP is recognised here too. Default: port 5349 of all addresses if there is a
     /// certificate, else none.
     pub tls: Vec<SocketAddr>,
-}
-
-/// Where relay sockets are bound and what clients are told about them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
-    /// Local addresses for relay sockets. Empty (the default): the addresses that are listened on.
-    pub addresses: Vec<IpAddr>,
-    /// What a NAT in front of this machine maps its addresses to.
-    pub external: Vec<External>,
-    /// The lowest relay port. Default 49152.
-    pub port_min: u16,
-    /// The highest relay port. Default 65535.
-    pub port_max: u16,
-}
-
-/// One mapping of a NAT in front of this machine. Both addresses have the same family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct External {
-    /// What clients are told.
-    pub public: IpAddr,
-    /// The local address it stands for; `None`: every relay address of that family.
-    pub private: Option<IpAddr>,
 }
 
 /// The certificate of the TLS listeners: both or neither.

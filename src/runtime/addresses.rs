@@ -2,10 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{
-    config,
-    turn::{RelayAddress, Transport},
-};
+use super::public::{AddressOrigin, Found, Mapping, PublicAddress};
+use crate::{config, turn::Transport};
 
 /// A listening address, before it is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,44 +57,63 @@ fn is_link_local(ip: IpAddr) -> bool {
 }
 
 /// Where relay sockets are bound, and what clients are told.
-pub(super) fn relay_addresses(relay: &config::Relay, listening: &[IpAddr]) -> Vec<RelayAddress> {
-    let mut locals: Vec<IpAddr> = Vec::new();
-    for ip in if relay.addresses.is_empty() { listening } else { &relay.addresses } {
-        if !locals.contains(ip) {
-            locals.push(*ip);
+pub(super) fn relay_addresses(
+    relay: &config::Relay,
+    listening: &[IpAddr],
+    found: &Found,
+) -> Vec<PublicAddress> {
+    let locals = if relay.addresses.is_empty() { listening } else { &relay.addresses };
+    let mut addresses: Vec<PublicAddress> = Vec::new();
+    for address in locals.iter().filter_map(|local| public_address(*local, locals, found)) {
+        if addresses.iter().all(|known| known.local != address.local) {
+            addresses.push(address);
         }
     }
-    locals
-        .iter()
-        .map(|local| RelayAddress { local: *local, advertised: advertised(relay, *local, &locals) })
-        .collect()
+    addresses
 }
 
 /// What `local` is mapped to: by a pair that names it, else by the public address of its family. The latter leaves
-/// loopback alone as long as there is another address that it can be meant for.
-fn advertised(relay: &config::Relay, local: IpAddr, locals: &[IpAddr]) -> IpAddr {
-    let same_family = |ip: &IpAddr| ip.is_ipv4() == local.is_ipv4();
-    if let Some(pair) = relay.external.iter().find(|external| external.private == Some(local)) {
-        return pair.public;
+/// loopback alone as long as there is another address that it can be meant for. An interface that has the public
+/// address takes its place. `None`: it is not relayed from, since a STUN server sees others of its family, but not it.
+fn public_address(local: IpAddr, locals: &[IpAddr], found: &Found) -> Option<PublicAddress> {
+    let known =
+        found.mappings().iter().filter(|mapping| mapping.external.public.is_ipv4() == local.is_ipv4());
+    let told = |local: IpAddr, mapping: &Mapping| {
+        let Mapping { external, from, is_confirmed } = *mapping;
+        Some(PublicAddress { local, told: external.public, from, is_confirmed })
+    };
+    let own = PublicAddress { local, told: local, from: AddressOrigin::Own, is_confirmed: true };
+    if let Some(pair) = known.clone().find(|mapping| mapping.external.private == Some(local)) {
+        return told(local, pair);
     }
-    let has_other = locals.iter().any(|ip| same_family(ip) && !ip.is_loopback());
+    let has_other = locals.iter().any(|ip| ip.is_ipv4() == local.is_ipv4() && !ip.is_loopback());
     if local.is_loopback() && has_other {
-        return local;
+        return Some(own);
     }
-    relay
-        .external
-        .iter()
-        .find(|external| external.private.is_none() && same_family(&external.public))
-        .map_or(local, |external| external.public)
+    if let Some(interface) = known.clone().find(|mapping| mapping.from == AddressOrigin::Interface) {
+        return told(interface.external.public, interface);
+    }
+    if known.clone().any(|mapping| mapping.from == AddressOrigin::Stun) {
+        return None;
+    }
+    match known.clone().find(|mapping| mapping.external.private.is_none()) {
+        Some(mapping) => told(local, mapping),
+        None => Some(own),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{External, Listen, Relay};
+    use crate::config::{External, Listen, PublicSource, Relay};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    fn told(relay: &Relay, listening: &[IpAddr]) -> Vec<(IpAddr, IpAddr)> {
+        let told = relay_addresses(relay, listening, &Found::configured(relay));
+        told.into_iter().map(|address| (address.local, address.told)).collect()
     }
 
     fn addresses(wanted: &[Wanted]) -> Vec<String> {
@@ -127,9 +144,8 @@ mod tests {
     #[test]
     fn relay_addresses_are_the_listening_ones_unless_configured() {
         let listening = [ip("10.0.0.1"), ip("10.0.0.1"), ip("::1")];
-        let locals = |relay: &Relay| {
-            relay_addresses(relay, &listening).into_iter().map(|address| address.local).collect::<Vec<_>>()
-        };
+        let locals =
+            |relay: &Relay| told(relay, &listening).into_iter().map(|(local, _)| local).collect::<Vec<_>>();
         assert_eq!(locals(&Relay::default()), [ip("10.0.0.1"), ip("::1")]);
         let relay = Relay { addresses: vec![ip("10.0.0.9")], ..Relay::default() };
         assert_eq!(locals(&relay), [ip("10.0.0.9")]);
@@ -140,15 +156,46 @@ mod tests {
         let listening = [ip("127.0.0.1"), ip("10.0.0.1"), ip("10.0.0.2"), ip("fd00::1")];
         let relay = Relay {
             external: vec![
-                External { public: ip("192.0.2.1"), private: None },
-                External { public: ip("192.0.2.2"), private: Some(ip("10.0.0.2")) },
+                PublicSource::Configured(External { public: ip("192.0.2.1"), private: None }),
+                PublicSource::Configured(External { public: ip("192.0.2.2"), private: Some(ip("10.0.0.2")) }),
             ],
             ..Relay::default()
         };
-        let advertised: Vec<IpAddr> =
-            relay_addresses(&relay, &listening).into_iter().map(|address| address.advertised).collect();
+        let advertised: Vec<IpAddr> = told(&relay, &listening).into_iter().map(|(_, told)| told).collect();
         assert_eq!(advertised, [ip("127.0.0.1"), ip("192.0.2.1"), ip("192.0.2.2"), ip("fd00::1")]);
-        let only_loopback = relay_addresses(&relay, &[ip("127.0.0.1")]);
-        assert_eq!(only_loopback.first().map(|address| address.advertised), Some(ip("192.0.2.1")));
+        assert_eq!(told(&relay, &[ip("127.0.0.1")]), [(ip("127.0.0.1"), ip("192.0.2.1"))]);
+    }
+
+    fn found(list: &[(&str, Option<&str>, AddressOrigin)]) -> Found {
+        let mapping = |(public, private, from): &(&str, Option<&str>, AddressOrigin)| Mapping {
+            external: External { public: ip(public), private: private.map(ip) },
+            from: *from,
+            is_confirmed: true,
+        };
+        list.iter().map(mapping).collect()
+    }
+
+    #[test]
+    fn what_a_stun_server_does_not_see_is_not_relayed_from() {
+        let listening = [ip("127.0.0.1"), ip("10.0.0.1"), ip("172.17.0.1"), ip("fd00::1")];
+        let found = found(&[("192.0.2.1", Some("10.0.0.1"), AddressOrigin::Stun)]);
+        let told: Vec<_> = relay_addresses(&Relay::default(), &listening, &found)
+            .into_iter()
+            .map(|address| (address.local, address.told, address.from))
+            .collect();
+        let own = |text| (ip(text), ip(text), AddressOrigin::Own);
+        let seen = (ip("10.0.0.1"), ip("192.0.2.1"), AddressOrigin::Stun);
+        assert_eq!(told, [own("127.0.0.1"), seen, own("fd00::1")]);
+    }
+
+    #[test]
+    fn relay_sockets_are_bound_to_the_interface_that_has_the_public_address() {
+        let listening = [ip("127.0.0.1"), ip("10.0.0.1"), ip("10.0.0.2"), ip("fd00::1")];
+        let found = found(&[("192.0.2.1", Some("192.0.2.1"), AddressOrigin::Interface)]);
+        let bound: Vec<_> = relay_addresses(&Relay::default(), &listening, &found)
+            .into_iter()
+            .map(|address| address.local)
+            .collect();
+        assert_eq!(bound, [ip("127.0.0.1"), ip("192.0.2.1"), ip("fd00::1")]);
     }
 }

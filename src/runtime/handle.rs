@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     sync::{mpsc::UnboundedSender, oneshot},
     task::JoinSet,
@@ -18,6 +19,7 @@ use tokio::{
 
 use super::{
     counters::RuntimeCounters,
+    public::{Found, LookCounts, PublicStatus},
     reload::{Fixed, Rules},
     tls::{CertificateStatus, TlsError, TlsStore},
 };
@@ -26,7 +28,7 @@ use crate::{
     credentials::{Directory, KeyId, Revocations},
     turn::{
         self, AllocationId, Alternate, Counters, History, HistorySize, ListQuery, Listed, LookUpId,
-        QualityReport, Quotas, Shared, UserKey,
+        QualityReport, Quotas, RelayAddress, Shared, UserKey,
     },
 };
 
@@ -42,6 +44,8 @@ pub(super) enum Command {
     Snapshot(oneshot::Sender<ShardSnapshot>),
     /// Take over new options, users and rules.
     Reload(Rules),
+    /// Take over where relay sockets are bound and what clients are told.
+    SetRelayAddresses(Vec<RelayAddress>),
     /// Take over new users and secrets.
     SetDirectory(Arc<Directory>),
     /// Take over these revocations, and answer how many allocations were ended by that.
@@ -74,27 +78,34 @@ pub(super) struct HandleShared {
     shards: Vec<UnboundedSender<Command>>,
     tls: Option<Arc<TlsStore>>,
     draining: AtomicBool,
-    fixed: Fixed,
+    /// Shards are told of changes while it is held: in the order in which they happened.
+    fixed: Mutex<Fixed>,
+    public: ArcSwap<PublicStatus>,
     core: Arc<Shared>,
 }
 
 impl HandleShared {
     /// A handle to the shards behind these channels.
-    pub(super) const fn new(
+    pub(super) fn new(
         shards: Vec<UnboundedSender<Command>>,
         tls: Option<Arc<TlsStore>>,
         fixed: Fixed,
+        found: &Found,
         core: Arc<Shared>,
     ) -> Self {
-        Self { shards, tls, draining: AtomicBool::new(false), fixed, core }
+        let public = ArcSwap::from_pointee(status(&fixed, found, LookCounts::default()));
+        Self { shards, tls, draining: AtomicBool::new(false), fixed: Mutex::new(fixed), public, core }
     }
 
     fn relay_ports(&self) -> Vec<RelayPorts> {
-        let ports = &self.core.ports;
-        ports
-            .addresses()
-            .map(|ip| RelayPorts { ip, in_use: ports.in_use(ip), free: ports.free(ip) })
-            .collect()
+        let (ports, public) = (&self.core.ports, self.public.load());
+        let is_given = |ip: IpAddr| public.addresses.iter().any(|address| address.local == ip);
+        let of = |ip| RelayPorts {
+            ip,
+            in_use: ports.in_use(ip),
+            free: if is_given(ip) { ports.free(ip) } else { 0 },
+        };
+        ports.addresses().map(of).collect()
     }
 }
 
@@ -111,6 +122,7 @@ impl NodeHandle {
             relay_ports: self.shared.relay_ports(),
             certificate: self.shared.tls.as_ref().map(|tls| tls.status()),
             history: self.shared.core.history.size(),
+            public: self.public(),
         }
     }
 
@@ -119,10 +131,41 @@ impl NodeHandle {
     /// shard has done so, or after a second.
     pub async fn reload(&self, config: &Config, directory: Arc<Directory>) {
         self.shared.core.history.set_limits(config.explain);
-        let rules = self.shared.fixed.rules(config, directory);
-        self.tell_all(|| Command::Reload(rules.clone()));
+        {
+            let fixed = self.shared.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+            let rules = fixed.rules(config, directory);
+            self.tell_all(|| Command::Reload(rules.clone()));
+        }
         // Shards obey in order: whoever answers this has taken over.
         self.snapshot().await;
+    }
+
+    /// What clients are told of the relay addresses, and how that came about.
+    #[must_use]
+    pub fn public(&self) -> Arc<PublicStatus> {
+        self.shared.public.load_full()
+    }
+
+    /// Takes over what is known of public addresses: what is made from now on is told that. What is up keeps its
+    /// addresses. Whether clients are told something else now.
+    pub fn set_found(&self, found: &Found, counts: LookCounts) -> bool {
+        let mut fixed = self.shared.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = fixed.relay_addresses();
+        fixed.set_found(found);
+        let status = status(&fixed, found, counts);
+        let is_other = status.external != self.shared.public.load().external;
+        self.shared.public.store(Arc::new(status));
+        let now = fixed.relay_addresses();
+        if before != now {
+            for address in now.iter().filter(|address| !self.shared.core.ports.add(address.local)) {
+                tracing::error!(
+                    local = %address.local,
+                    "This machine has had too many addresses; a restart relays from the new one."
+                );
+            }
+            self.tell_all(|| Command::SetRelayAddresses(now.clone()));
+        }
+        before != now || is_other
     }
 
     /// Takes over users and secrets. Allocations made with one that is no longer there go on until they need it.
@@ -292,6 +335,10 @@ impl NodeHandle {
     }
 }
 
+fn status(fixed: &Fixed, found: &Found, counts: LookCounts) -> PublicStatus {
+    PublicStatus { addresses: fixed.public.clone(), external: found.external(), counts }
+}
+
 /// What a shard will answer; nothing if it has ended.
 type Asked<T> = Option<oneshot::Receiver<T>>;
 
@@ -346,6 +393,8 @@ pub struct Snapshot {
     pub certificate: Option<CertificateStatus>,
     /// How much is remembered of why users fail.
     pub history: HistorySize,
+    /// What clients are told of the relay addresses.
+    pub public: Arc<PublicStatus>,
 }
 
 /// How many ports of the relay range are taken on one address.

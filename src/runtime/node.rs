@@ -12,6 +12,7 @@ use super::{
     clock::{Clock, SystemRandom},
     handle::{HandleShared, NodeHandle},
     listen::{self, ShardListeners},
+    public::Found,
     reload::{Fixed, Rules},
     shard_thread::{self, ShardSetup},
     start::{Start, Told},
@@ -22,14 +23,13 @@ use super::{
 use crate::{
     config::Config,
     credentials::Revocations,
-    turn::{self, NonceKey, Ports, RelayAddress, Setup, Shared, TotalBudget, Transport},
+    turn::{self, NonceKey, Ports, Setup, Shared, TotalBudget, Transport},
 };
 
 /// A running relay: one thread per shard.
 #[derive(Debug)]
 pub struct Node {
     listening: Vec<Listening>,
-    relay_addresses: Vec<RelayAddress>,
     handle: NodeHandle,
     threads: Vec<JoinHandle<()>>,
 }
@@ -83,6 +83,7 @@ pub struct Listeners {
     by_shard: Vec<ShardListeners>,
     interfaces: Vec<IpAddr>,
     tls: Option<Arc<TlsStore>>,
+    found: Found,
 }
 
 impl Listeners {
@@ -104,13 +105,24 @@ impl Listeners {
         };
         let wanted = addresses::wanted(&config.listen, &interfaces);
         let (listening, by_shard) = listen::bind_all(&wanted, shards, config.runtime.socket_buffer_bytes)?;
-        Ok(Self { listening, by_shard, interfaces, tls })
+        Ok(Self { listening, by_shard, interfaces, tls, found: Found::configured(&config.relay) })
     }
 
     /// Where clients are listened for, with the actual ports.
     #[must_use]
     pub fn listening(&self) -> &[Listening] {
         &self.listening
+    }
+
+    /// What is known of public addresses instead of what is written down.
+    pub fn set_found(&mut self, found: Found) {
+        self.found = found;
+    }
+
+    /// What is known of public addresses.
+    #[must_use]
+    pub const fn found(&self) -> &Found {
+        &self.found
     }
 }
 
@@ -128,14 +140,14 @@ impl Node {
     /// # Errors
     /// The system gives no threads.
     pub fn start_on(listeners: Listeners, config: &Config, start: Start) -> Result<Self, StartError> {
-        let Listeners { listening, by_shard, interfaces, tls } = listeners;
-        let ips: Vec<_> = listening.iter().map(|one| one.address.ip()).collect();
-        let relay_addresses = addresses::relay_addresses(&config.relay, &ips);
-        let fixed = Fixed {
+        let Listeners { listening, by_shard, interfaces, tls, found } = listeners;
+        let mut fixed = Fixed {
             listeners: listening.iter().map(|one| one.address).collect(),
-            relay_addresses: relay_addresses.clone(),
+            relay: config.relay.clone(),
+            public: Vec::new(),
             interfaces,
         };
+        fixed.set_found(&found);
         let cores = CoreParts::new(config, &fixed, &start);
         let admission = Arc::new(StreamAdmission::new(&config.streams));
         let clock = Clock::start();
@@ -158,20 +170,15 @@ impl Node {
             threads.push(thread);
             commands.push(sender);
         }
-        let handle = NodeHandle::new(HandleShared::new(commands, tls, fixed, Arc::clone(&cores.shared)));
-        Ok(Self { listening, relay_addresses, handle, threads })
+        let handle =
+            NodeHandle::new(HandleShared::new(commands, tls, fixed, &found, Arc::clone(&cores.shared)));
+        Ok(Self { listening, handle, threads })
     }
 
     /// Where clients are listened for.
     #[must_use]
     pub fn listening(&self) -> &[Listening] {
         &self.listening
-    }
-
-    /// Where relay sockets are bound and what clients are told.
-    #[must_use]
-    pub fn relay_addresses(&self) -> &[RelayAddress] {
-        &self.relay_addresses
     }
 
     /// What other threads reach the node by.
@@ -200,7 +207,7 @@ struct CoreParts {
 
 impl CoreParts {
     fn new(config: &Config, fixed: &Fixed, start: &Start) -> Self {
-        let locals: Vec<_> = fixed.relay_addresses.iter().map(|address| address.local).collect();
+        let locals: Vec<_> = fixed.public.iter().map(|address| address.local).collect();
         let shared = Shared::new(
             Ports::new(&locals, config.relay.port_min, config.relay.port_max),
             TotalBudget::new(config.bandwidth.total),

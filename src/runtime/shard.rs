@@ -30,7 +30,7 @@ use crate::{
     credentials::{Directory, KeyId, Revocations},
     turn::{
         AllocationId, Alternate, ClientOutcome, Cut, Direction, FiveTuple, IcmpError, Instant, ListPage,
-        ListQuery, ListenerId, LookUpId, Now, Output, RelayId, Server, UserKey,
+        ListQuery, ListenerId, LookUpId, Now, Output, RelayAddress, RelayId, Server, UserKey,
     },
 };
 
@@ -190,6 +190,13 @@ impl Shard {
     pub(super) fn reload(&mut self, rules: Rules) {
         let now = self.clock.now();
         self.server.reload(now, rules.options, rules.directory, rules.policy);
+        self.finish(now);
+    }
+
+    /// Takes over where relay sockets are bound and what clients are told.
+    pub(super) fn set_relay_addresses(&mut self, addresses: Vec<RelayAddress>) {
+        let now = self.clock.now();
+        self.server.set_relay_addresses(now, addresses);
         self.finish(now);
     }
 

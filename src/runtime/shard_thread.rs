@@ -128,6 +128,7 @@ async fn obey(shard: &RefCell<Shard>, streams: &Streams, command: Command) -> io
     match command {
         Command::Snapshot(answer) => drop(answer.send(shard.borrow().snapshot(streams.counters()))),
         Command::Reload(rules) => shard.borrow_mut().reload(rules),
+        Command::SetRelayAddresses(addresses) => shard.borrow_mut().set_relay_addresses(addresses),
         Command::SetDirectory(directory) => shard.borrow_mut().set_directory(directory),
         Command::Revoke(revocations, answer) => drop(answer.send(revoke(shard, revocations).await?)),
         Command::List(query, answer) => drop(answer.send(shard.borrow().list(&query))),

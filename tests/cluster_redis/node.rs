@@ -142,7 +142,7 @@ impl TestNode {
             id: name.to_owned(),
             region: "eu".to_owned(),
             uris: vec![format!("turn:{name}.example.org:3478?transport=udp")],
-            addresses: Vec::new(),
+            ..Settings::default()
         };
         let cluster = Cluster::open(config, settings).unwrap();
         let relay = Arc::new(Relay::default());

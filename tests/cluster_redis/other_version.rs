@@ -126,6 +126,7 @@ fn info() -> NodeInfo {
         region: String::new(),
         uris: Vec::new(),
         addresses: Vec::new(),
+        public: Vec::new(),
         state: NodeState::Serving,
         load: NodeLoad::default(),
         version: VERSION.to_owned(),

@@ -26,6 +26,7 @@ mod metrics;
 mod nat;
 mod page;
 mod pressure;
+mod public;
 mod quality;
 mod readme;
 mod signal_chaos;

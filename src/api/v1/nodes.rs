@@ -1,12 +1,14 @@
 //! `/v1/nodes`: who shares the work.
 
+use std::net::IpAddr;
+
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     api::{body::Answer, caller::Caller, problem::Problem, service::Service},
-    cluster::{Health, NodeInfo, NodeState, Scope},
+    cluster::{Health, NodeInfo, NodePublic, NodeState, Scope},
 };
 
 /// The nodes.
@@ -25,6 +27,8 @@ pub(crate) struct NodeView {
     region: String,
     /// Where clients reach it.
     uris: Vec<String>,
+    /// What its clients are told of its relay addresses.
+    public_addresses: Vec<PublicAddressView>,
     state: NodeStateView,
     allocations: u64,
     /// The most it takes.
@@ -38,6 +42,24 @@ pub(crate) struct NodeView {
     version: String,
     /// When it said all this: milliseconds since the Unix epoch, by its own clock.
     told: u64,
+}
+
+/// A relay address as clients are told it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PublicAddressView {
+    /// What clients are told.
+    #[schema(value_type = String, example = "203.0.113.5")]
+    address: IpAddr,
+    /// What relay sockets are bound to.
+    #[schema(value_type = String, example = "10.0.0.5")]
+    local: IpAddr,
+    /// `own`: it is the local one. `configured`: it is written down. `stun`, `dns`, `interface`: it is found by that.
+    /// Newer nodes may know more.
+    #[schema(example = "stun")]
+    from: String,
+    /// Whether it was found when it was looked for last; else it is the last known one.
+    confirmed: bool,
 }
 
 /// Whether a node takes new clients.
@@ -107,6 +129,7 @@ impl NodeView {
             id: node.id.clone(),
             region: node.region.clone(),
             uris: node.uris.clone(),
+            public_addresses: node.public.iter().map(PublicAddressView::of).collect(),
             state: if drains { NodeStateView::Draining } else { NodeStateView::Serving },
             allocations: node.load.allocations,
             allocations_max: node.load.allocations_max,
@@ -116,6 +139,13 @@ impl NodeView {
             version: node.version.clone(),
             told: node.told,
         }
+    }
+}
+
+impl PublicAddressView {
+    fn of(public: &NodePublic) -> Self {
+        let NodePublic { local, told, from, is_confirmed } = public;
+        Self { address: *told, local: *local, from: from.clone(), confirmed: *is_confirmed }
     }
 }
 

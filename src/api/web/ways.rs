@@ -82,7 +82,7 @@ pub(in crate::api) struct Ways {
 )]
 pub(in crate::api) async fn list_ways(State(service): State<Service>, _caller: Caller) -> Answer<Ways> {
     let settings = service.settings.load();
-    Answer(Ways { ways: ways(&settings.config, service.reached()) })
+    Answer(Ways { ways: ways(&settings.config, &service.node.public().external, service.reached()) })
 }
 
 /// The transports, in the order in which clients like them.
@@ -93,11 +93,10 @@ const TRANSPORTS: [(Kind, Transport); 4] = [
     (Kind::Turn, Transport::Tls),
 ];
 
-fn ways(config: &Config, reached: &Reached) -> Vec<Way> {
+fn ways(config: &Config, external: &[External], reached: &Reached) -> Vec<Way> {
     if !config.node.uris.is_empty() {
         return config.node.uris.iter().filter_map(|uri| configured(&uri.0)).collect();
     }
-    let external = &config.relay.external;
     let families = [nearest(reached, external, true), nearest(reached, external, false)];
     let mut ways = Vec::new();
     for (kind, transport) in TRANSPORTS {
@@ -198,8 +197,8 @@ mod tests {
         list.iter().map(|(transport, address)| (*transport, address.parse().unwrap())).collect()
     }
 
-    fn told(config: &Config, reached: &Reached) -> Vec<String> {
-        let ways = ways(config, reached).into_iter();
+    fn told(config: &Config, external: &[External], reached: &Reached) -> Vec<String> {
+        let ways = ways(config, external, reached).into_iter();
         ways.map(|way| way.url.unwrap_or_else(|| format!("{} {:?}", way.transport, way.missing.unwrap())))
             .collect()
     }
@@ -214,7 +213,7 @@ mod tests {
     #[test]
     fn ways_that_are_not_there_say_why() {
         assert_eq!(
-            told(&Config::default(), &reached(&BARE)),
+            told(&Config::default(), &[], &reached(&BARE)),
             [
                 "stun:10.0.0.5:3478",
                 "udp Address",
@@ -230,9 +229,11 @@ mod tests {
 
     #[test]
     fn addresses_are_those_that_clients_see() {
-        let mut config = Config::default();
-        config.relay.external = vec![External { public: "203.0.113.5".parse().unwrap(), private: None }];
-        assert_eq!(told(&config, &reached(&BARE))[2], "turn:203.0.113.5:3478?transport=udp");
+        let external = [External { public: "203.0.113.5".parse().unwrap(), private: None }];
+        assert_eq!(
+            told(&Config::default(), &external, &reached(&BARE))[2],
+            "turn:203.0.113.5:3478?transport=udp"
+        );
     }
 
     #[test]
@@ -246,7 +247,7 @@ mod tests {
             (Transport::Tls, "192.0.2.1:5349"),
         ];
         assert_eq!(
-            told(&config, &reached(&list)),
+            told(&config, &[], &reached(&list)),
             [
                 "stun:turn.example.org:3478",
                 "stun:192.0.2.1:3478",
@@ -271,7 +272,7 @@ mod tests {
             "turn:[2001:db8::1]:80?transport=tcp",
         ];
         config.node.uris = uris.iter().map(|uri| ServerUri((*uri).to_owned())).collect();
-        let ways = ways(&config, &reached(&BARE));
+        let ways = ways(&config, &[], &reached(&BARE));
         let told: Vec<_> = ways.iter().map(|way| (way.kind, way.transport, way.found)).collect();
         assert_eq!(
             told,

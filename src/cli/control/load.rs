@@ -116,8 +116,7 @@ mod tests {
         Snapshot {
             shards: vec![Some(shard), None],
             relay_ports: vec![RelayPorts { ip, in_use: 1, free: 999 }],
-            certificate: None,
-            history: crate::turn::HistorySize::default(),
+            ..Snapshot::default()
         }
     }
 

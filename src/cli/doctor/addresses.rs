@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     api::ice_servers::remoteness,
-    config::{Config, External},
+    config::Config,
+    runtime::{AddressOrigin, Finder, Found, Mapping, NotFound},
     turn::Transport,
 };
 
@@ -34,23 +35,30 @@ pub(super) async fn check(
         }
     }
     let locals = locals(config, interfaces);
-    findings.extend(compare(config, &locals, &seen, interfaces));
+    let found = find(config, interfaces, &mut findings).await;
+    findings.extend(compare(&found, &locals, &seen, interfaces));
     findings.extend(ipv6(&locals, interfaces));
-    findings.extend(hosts(config, &locals, &seen).await);
+    findings.extend(hosts(config, &found, &locals, &seen).await);
     findings
+}
+
+/// What a server would tell clients: what is written down, and what is found now.
+async fn find(config: &Config, interfaces: &[IpAddr], findings: &mut Vec<Finding>) -> Found {
+    let Some(mut finder) = Finder::new(&config.relay, &listening(config, interfaces)) else {
+        return Found::configured(&config.relay);
+    };
+    if let Err(NotFound { why, .. }) = finder.first().await {
+        let failure = Check::Public.failure(format!("relay.external gives no address: {why}"));
+        let mend =
+            "see that UDP goes out to the server and that the names are right, or write the address itself";
+        findings.push(failure.mend(mend));
+    }
+    finder.found()
 }
 
 /// The addresses that relay sockets are bound to, loopback only if there is no other.
 fn locals(config: &Config, interfaces: &[IpAddr]) -> Vec<IpAddr> {
-    let listening = config.listen.udp.iter().chain(&config.listen.tcp).chain(&config.listen.tls);
-    let listening: Vec<IpAddr> = listening
-        .flat_map(|address| match address.ip() {
-            any if any.is_unspecified() => {
-                interfaces.iter().filter(|ip| ip.is_ipv4() == any.is_ipv4()).copied().collect()
-            }
-            ip => vec![ip],
-        })
-        .collect();
+    let listening = listening(config, interfaces);
     let wanted = if config.relay.addresses.is_empty() { &listening } else { &config.relay.addresses };
     let mut locals: Vec<IpAddr> = Vec::new();
     for ip in wanted {
@@ -61,6 +69,19 @@ fn locals(config: &Config, interfaces: &[IpAddr]) -> Vec<IpAddr> {
     }
     let others: Vec<IpAddr> = locals.iter().copied().filter(|ip| !ip.is_loopback()).collect();
     if others.is_empty() { locals } else { others }
+}
+
+/// The addresses that clients are listened for at.
+fn listening(config: &Config, interfaces: &[IpAddr]) -> Vec<IpAddr> {
+    let listening = config.listen.udp.iter().chain(&config.listen.tcp).chain(&config.listen.tls);
+    listening
+        .flat_map(|address| match address.ip() {
+            any if any.is_unspecified() => {
+                interfaces.iter().filter(|ip| ip.is_ipv4() == any.is_ipv4()).copied().collect()
+            }
+            ip => vec![ip],
+        })
+        .collect()
 }
 
 async fn ask(server: &str, authorities: Option<&Authorities>) -> Result<Vec<IpAddr>, Finding> {
@@ -86,30 +107,42 @@ async fn see(server: SocketAddr, authorities: &Authorities) -> Option<IpAddr> {
     Some(mapped.ip().to_canonical())
 }
 
-/// What clients are told of a local address.
-fn told(config: &Config, local: IpAddr) -> IpAddr {
-    let external = &config.relay.external;
-    let pair = |it: &&External| it.private == Some(local);
-    let family = |it: &&External| it.private.is_none() && it.public.is_ipv4() == local.is_ipv4();
-    external.iter().find(pair).or_else(|| external.iter().find(family)).map_or(local, |it| it.public)
+/// What clients are told of a local address, and where that is known from.
+fn told(found: &Found, local: IpAddr) -> (IpAddr, AddressOrigin) {
+    let known = found.mappings().iter();
+    let pair = known.clone().find(|it| it.external.private == Some(local));
+    let of_family = |it: &&Mapping| it.external.public.is_ipv4() == local.is_ipv4();
+    let is_general = |it: &&Mapping| it.external.private.is_none() || it.from == AddressOrigin::Interface;
+    let mapping = pair.or_else(|| known.clone().filter(of_family).find(is_general));
+    mapping.map_or((local, AddressOrigin::Own), |mapping| (mapping.external.public, mapping.from))
 }
 
-fn compare(config: &Config, locals: &[IpAddr], seen: &[IpAddr], interfaces: &[IpAddr]) -> Vec<Finding> {
+/// The address of a family that is told, with the local one behind it: of several that are known, the most public.
+fn told_best(found: &Found, locals: &[IpAddr], is_ipv4: bool) -> Option<(IpAddr, IpAddr, AddressOrigin)> {
+    let of_family = locals.iter().filter(|ip| ip.is_ipv4() == is_ipv4);
+    let all = of_family.map(|local| (*local, told(found, *local)));
+    all.map(|(local, (told, from))| (local, told, from))
+        .min_by_key(|(local, told, _)| (remoteness(*told), remoteness(*local)))
+}
+
+fn compare(found: &Found, locals: &[IpAddr], seen: &[IpAddr], interfaces: &[IpAddr]) -> Vec<Finding> {
     let check = Check::Public;
     let mut findings = Vec::new();
     for is_ipv4 in [true, false] {
         let family = if is_ipv4 { "IPv4" } else { "IPv6" };
-        let Some(local) = best(locals, is_ipv4) else { continue };
-        let told = told(config, local);
+        let Some((local, told, from)) = told_best(found, locals, is_ipv4) else { continue };
+        let how = how(from);
         let seen = seen.iter().copied().find(|seen| seen.is_ipv4() == is_ipv4);
-        let mend = |public: IpAddr| format!("set relay.external = [\"{public}\"]");
+        let mend = |public: IpAddr| {
+            format!("set relay.external = [\"{public}\"], or to a STUN server that tells it")
+        };
         let finding = match seen {
             Some(seen) if seen == told => {
-                check.ok(format!("clients are told {told}, as a STUN server outside sees it"))
+                check.ok(format!("clients are told {told}{how}, as a STUN server outside sees it"))
             }
             // A machine with several addresses may talk to the world from another one.
             Some(seen) if told != local && interfaces.contains(&seen) => {
-                check.ok(format!("clients are told {told}"))
+                check.ok(format!("clients are told {told}{how}"))
             }
             Some(seen) if told == local && interfaces.contains(&seen) => {
                 check.ok(format!("{local} is told as it is"))
@@ -118,21 +151,33 @@ fn compare(config: &Config, locals: &[IpAddr], seen: &[IpAddr], interfaces: &[Ip
                 .failure(format!("a NAT makes {} of {local}, and clients are told {local}", seen))
                 .mend(mend(seen)),
             Some(seen) => check
-                .failure(format!("clients are told {told}, and a STUN server outside sees {}", seen))
+                .failure(format!("clients are told {told}{how}, and a STUN server outside sees {}", seen))
                 .mend(mend(seen)),
+            None if from == AddressOrigin::Stun => check.ok(format!("clients are told {told}{how}")),
             None => match remoteness(told) {
-                0 => check.ok(format!("clients are told {told}; --stun HOST proves it")),
+                0 => check.ok(format!("clients are told {told}{how}; --stun HOST proves it")),
                 3 => check
                     .hint(format!("only {told}: for this machine alone"))
                     .mend("listen on an address that clients reach"),
                 _ => check
-                    .warning(format!("clients are told {told}, a private address"))
+                    .warning(format!("clients are told {told}{how}, a private address"))
                     .mend("behind a NAT set relay.external to the public address; --stun HOST finds it"),
             },
         };
         findings.push(finding.of(family));
     }
     findings
+}
+
+/// Where a told address is known from.
+const fn how(from: AddressOrigin) -> &'static str {
+    match from {
+        AddressOrigin::Own => "",
+        AddressOrigin::Configured => " (written down)",
+        AddressOrigin::Stun => " (found by the STUN server of relay.external)",
+        AddressOrigin::Name => " (found by the host name of relay.external)",
+        AddressOrigin::Interface => " (found on the interface of relay.external)",
+    }
 }
 
 fn best(locals: &[IpAddr], is_ipv4: bool) -> Option<IpAddr> {
@@ -156,7 +201,7 @@ fn ipv6(locals: &[IpAddr], interfaces: &[IpAddr]) -> Option<Finding> {
 }
 
 /// The names that clients are handed lead here, or to what clients are told.
-async fn hosts(config: &Config, locals: &[IpAddr], seen: &[IpAddr]) -> Vec<Finding> {
+async fn hosts(config: &Config, found: &Found, locals: &[IpAddr], seen: &[IpAddr]) -> Vec<Finding> {
     let uris = config.node.uris.iter().filter_map(|uri| Target::parse(&uri.0).ok()).map(|target| target.host);
     let mut names: Vec<String> =
         uris.chain(config.node.host.clone()).filter(|host| host.parse::<IpAddr>().is_err()).collect();
@@ -164,8 +209,8 @@ async fn hosts(config: &Config, locals: &[IpAddr], seen: &[IpAddr]) -> Vec<Findi
     names.dedup();
     let own: Vec<IpAddr> = locals
         .iter()
-        .flat_map(|local| [*local, told(config, *local)])
-        .chain(config.relay.external.iter().map(|it| it.public))
+        .flat_map(|local| [*local, told(found, *local).0])
+        .chain(found.external().into_iter().map(|it| it.public))
         .chain(seen.iter().copied())
         .collect();
     join_all(names.iter().map(|name| host(name, &own))).await
@@ -195,19 +240,22 @@ async fn host(name: &str, own: &[IpAddr]) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Level;
+    use crate::{cli::doctor::finding::Level, config::External};
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     fn levels(external: &[&str], locals: &[&str], seen: &[&str]) -> Vec<Level> {
-        let mut config = Config::default();
-        config.relay.external =
-            external.iter().map(|public| External { public: ip(public), private: None }).collect();
+        let mapping = |public: &&str| Mapping {
+            external: External { public: ip(public), private: None },
+            from: AddressOrigin::Configured,
+            is_confirmed: true,
+        };
+        let found: Found = external.iter().map(mapping).collect();
         let locals: Vec<IpAddr> = locals.iter().map(|it| ip(it)).collect();
         let seen: Vec<IpAddr> = seen.iter().map(|it| ip(it)).collect();
-        compare(&config, &locals, &seen, &locals).into_iter().map(|it| it.level).collect()
+        compare(&found, &locals, &seen, &locals).into_iter().map(|it| it.level).collect()
     }
 
     #[test]

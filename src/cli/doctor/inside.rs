@@ -85,7 +85,10 @@ impl Inside {
     /// Whether clients come from the internet.
     fn is_public(&self) -> bool {
         let config = self.config();
-        let external = config.relay.external.iter().map(|it| it.public);
+        if config.relay.is_found() {
+            return true;
+        }
+        let external = config.relay.configured().map(|it| it.public);
         let listening = config.listen.udp.iter().chain(&config.listen.tcp).map(SocketAddr::ip);
         let bound =
             listening.flat_map(|ip| if ip.is_unspecified() { self.interfaces.clone() } else { vec![ip] });

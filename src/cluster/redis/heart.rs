@@ -120,10 +120,13 @@ fn says(error: &RedisError) -> String {
 
 async fn own(shared: &Shared) -> NodeInfo {
     let mut info = shared.registry.nodes().list.first().cloned().unwrap_or_else(|| shared.own.clone());
-    if let Some(host) = shared.host()
-        && let Ok((state, load)) = timeout(LOAD_MAX, host.load()).await
-    {
-        (info.state, info.load) = (state, load);
+    if let Some(host) = shared.host() {
+        if let Ok((state, load)) = timeout(LOAD_MAX, host.load()).await {
+            (info.state, info.load) = (state, load);
+        }
+        if let Some(place) = host.place() {
+            info.set_place(place);
+        }
     }
     info.told = unix_millis();
     info

@@ -99,6 +99,7 @@ mod tests {
             region: String::new(),
             uris: Vec::new(),
             addresses: Vec::new(),
+            public: Vec::new(),
             state,
             load: NodeLoad::default(),
             version: String::new(),

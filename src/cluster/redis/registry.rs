@@ -261,6 +261,7 @@ mod tests {
             region: String::new(),
             uris: Vec::new(),
             addresses: Vec::new(),
+            public: Vec::new(),
             state: NodeState::Serving,
             load: NodeLoad::default(),
             version: String::new(),

@@ -5,10 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 
 use super::{
-    super::{
-        defaults::everywhere,
-        types::{External, ServerUri},
-    },
+    super::{defaults::everywhere, types::ServerUri},
     Field, Raw, Rule, Shape, quoted,
 };
 
@@ -69,7 +66,7 @@ impl Item for SocketAddr {
     }
 }
 
-fn ip(text: &str) -> Result<IpAddr, String> {
+pub(super) fn ip(text: &str) -> Result<IpAddr, String> {
     text.trim_matches(['[', ']']).parse().map_err(|_| {
         "is not an IP address; write one such as \"192.0.2.1\" or \"2001:db8::1\" (names are not looked up)".to_owned()
     })
@@ -153,29 +150,4 @@ fn is_server_uri(text: &str) -> bool {
     };
     let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0 && port != 53));
     query_fits && host_fits && port_fits
-}
-
-impl Item for External {
-    const PLACEHOLDER: &'static str = "PUBLIC[/PRIVATE]";
-
-    fn read_item(text: &str) -> Result<Vec<Self>, String> {
-        let (public, private) = match text.split_once('/') {
-            Some((public, private)) => (ip(public)?, Some(ip(private)?)),
-            None => (ip(text)?, None),
-        };
-        if public.is_unspecified() || private.is_some_and(|address| address.is_unspecified()) {
-            return Err("stands for every address; name the one that clients reach".to_owned());
-        }
-        if private.is_some_and(|private| private.is_ipv4() != public.is_ipv4()) {
-            return Err("maps IPv4 to IPv6 or back; both sides must be of one family".to_owned());
-        }
-        Ok(vec![Self { public, private }])
-    }
-
-    fn show_item(&self) -> String {
-        match self.private {
-            Some(private) => format!("{}/{private}", self.public),
-            None => self.public.to_string(),
-        }
-    }
 }

@@ -4,6 +4,7 @@ mod access;
 mod choices;
 mod classes;
 mod lists;
+mod public;
 mod scalars;
 mod signal;
 mod webhooks;

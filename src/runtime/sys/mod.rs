@@ -14,7 +14,7 @@ mod timer;
 pub(crate) use clock::monotonic_microseconds;
 pub(crate) use epoll::Epoll;
 pub(crate) use error_queue::{QueuedError, read_error};
-pub(crate) use interfaces::interface_addresses;
+pub(crate) use interfaces::{addresses_of_interface, interface_addresses};
 pub(crate) use limits::raise_descriptor_limit;
 #[cfg(test)]
 pub(crate) use options::disable_checksums;
