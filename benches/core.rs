@@ -11,6 +11,8 @@
 mod counting_allocator;
 #[path = "core/revoking.rs"]
 mod revoking;
+#[path = "core/watching.rs"]
+mod watching;
 
 use std::{
     hint::black_box,
@@ -28,8 +30,8 @@ use iceway::{
     },
     turn::{
         Bandwidth, ClientOutcome, Datagrams, Expiry, FiveTuple, Instant, Lifetimes, Limits, ListenerId,
-        NonceKey, Now, Options, Output, PeerOutcome, PeerPolicy, Ports, Prefix, Random, RelayAddress,
-        RelayId, Server, Setup, Shared, TotalBudget,
+        NonceKey, Now, Options, Output, PeerOutcome, PeerPolicy, Ports, Prefix, QualityOptions, Random,
+        RelayAddress, RelayId, Server, Setup, Shared, TotalBudget,
     },
 };
 
@@ -56,6 +58,7 @@ fn main() {
             scene.measure(name, relay, packets, repeats);
         }
     }
+    watching::measure(if is_thorough { 100 } else { 1 });
     let clients = if is_thorough { 10_000 } else { 10 };
     requests(clients);
     revoking::measure(if is_thorough { 100_000 } else { 100 });
@@ -209,6 +212,10 @@ fn relayed(outcome: ClientOutcome<'_>) -> usize {
 }
 
 fn server() -> Server {
+    server_with(QualityOptions::default())
+}
+
+fn server_with(quality: QualityOptions) -> Server {
     let options = Options {
         listeners: vec!["80.1.1.1:3478".parse().unwrap()],
         relay_addresses: vec![RelayAddress { local: RELAY.into(), advertised: RELAY.into() }],
@@ -220,7 +227,7 @@ fn server() -> Server {
         classes: Arc::default(),
         expiry: Expiry::Allocate,
         external_users: false,
-        quality: iceway::turn::QualityOptions::default(),
+        quality,
         legacy_channel_numbers: false,
     };
     let directory = Directory::builder(REALM).user("user", UserSecret::Password("password".into()));

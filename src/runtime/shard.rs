@@ -130,7 +130,7 @@ impl Shard {
                     && let Some(payload) = datagram.get(payload)
                 {
                     outbox::send_datagram(socket, peer, payload, &mut self.counters);
-                    if self.server.is_observing() {
+                    if self.server.is_observed(relay) {
                         let at = self.clock.micros();
                         self.server.observe(at, relay, Direction::ToPeer, payload);
                     }

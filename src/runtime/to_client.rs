@@ -63,8 +63,8 @@ impl Shard {
             Datagrams { segment_bytes: received.segment_bytes, total_bytes: received.total_bytes };
         let is_train = received.total_bytes > received.segment_bytes;
         let outcome = self.server.handle_peer_datagrams(now, inlet.relay, received.source, datagrams);
-        if self.server.is_observing()
-            && let PeerOutcome::Relay { count, .. } = outcome
+        if let PeerOutcome::Relay { count, .. } = outcome
+            && self.server.is_observed(inlet.relay)
         {
             self.observe_from_peer(inlet.relay, received, count);
         }

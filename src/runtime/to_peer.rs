@@ -63,7 +63,7 @@ impl Shard {
         let Some(datagram) = self.slots.memory().get(start..end) else { return };
         match self.server.handle_client_datagram(now, from, datagram) {
             ClientOutcome::Relay { socket, peer, payload, dont_fragment } => {
-                if self.server.is_observing() {
+                if self.server.is_observed(socket) {
                     let at = self.clock.micros();
                     let seen = datagram.get(payload.clone()).unwrap_or_default();
                     self.server.observe(at, socket, Direction::ToPeer, seen);

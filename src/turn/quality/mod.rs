@@ -171,7 +171,7 @@ pub struct QualityReport {
 pub(super) struct Quality {
     options: QualityOptions,
     /// By slot.
-    calls: HashMap<u32, Box<Call>>,
+    calls: HashMap<u32, Box<Call>, ahash::RandomState>,
     counters: [QualityCounters; 2],
     labels: HashMap<Box<str>, [Heard; 2]>,
 }
@@ -188,8 +188,9 @@ struct Call {
 impl Quality {
     /// `None` if nothing is to be measured.
     pub(super) fn new(options: QualityOptions) -> Option<Box<Self>> {
-        let (counters, calls, labels) =
-            (<[QualityCounters; 2]>::default(), HashMap::default(), HashMap::default());
+        // Slots are ours: nobody chooses them so that they collide.
+        let calls = HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        let (counters, labels) = (<[QualityCounters; 2]>::default(), HashMap::default());
         (options.sample > 0).then(|| Box::new(Self { options, calls, counters, labels }))
     }
 
@@ -202,7 +203,7 @@ impl Quality {
     }
 
     fn is_sampled(&self, id: AllocationId) -> bool {
-        id.count().is_multiple_of(u64::from(self.options.sample.max(1)))
+        self.options.sample == 1 || id.count().is_multiple_of(u64::from(self.options.sample.max(1)))
     }
 
     fn take(&mut self, slot: u32, allocation: &Allocation, way: Direction, header: Header, at_micros: u64) {
@@ -284,23 +285,33 @@ fn add_to_label(
 }
 
 impl Server {
-    /// Whether [`Server::observe`] wants to see packets that are relayed.
+    /// Whether [`Server::observe`] wants to see packets that are relayed by this socket. To be asked first, even before
+    /// the clock is read: where nothing is measured it is one branch, and next to nothing for calls that are not.
     #[inline]
     #[must_use]
-    pub const fn is_observing(&self) -> bool {
-        self.quality.is_some()
+    pub fn is_observed(&self, socket: RelayId) -> bool {
+        match &self.quality {
+            None => false,
+            Some(quality) => self.observed(quality, socket).is_some(),
+        }
     }
 
     /// Looks at a packet that is relayed; `at_micros` is when it came, on any clock that does not go back.
     #[inline(never)]
     pub fn observe(&mut self, at_micros: u64, socket: RelayId, way: Direction, payload: &[u8]) {
-        let Some(quality) = &mut self.quality else { return };
         let Some(header) = Header::parse(payload) else { return };
-        let Some(slot) = self.relays.owner(socket) else { return };
-        let Some(allocation) = self.allocations.get(slot) else { return };
-        if quality.is_sampled(allocation.id) {
+        let Some(mut quality) = self.quality.take() else { return };
+        if let Some((slot, allocation)) = self.observed(&quality, socket) {
             quality.take(slot, allocation, way, header, at_micros);
         }
+        self.quality = Some(quality);
+    }
+
+    /// The allocation of a socket with its slot, if it is one that is measured.
+    fn observed(&self, quality: &Quality, socket: RelayId) -> Option<(u32, &Allocation)> {
+        let slot = self.relays.owner(socket)?;
+        let allocation = self.allocations.get(slot)?;
+        quality.is_sampled(allocation.id).then_some((slot, allocation))
     }
 
     /// What was measured so far; `None` if nothing is.
