@@ -5,6 +5,7 @@
 //! scope it needs.
 
 mod asyncapi;
+pub(crate) mod authorities;
 mod body;
 mod call_metrics;
 mod caller;

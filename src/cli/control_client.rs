@@ -18,21 +18,23 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::{net::UnixStream, runtime::Runtime};
 use zeroize::Zeroizing;
 
 use super::{exit::Failure, sources};
-use crate::config::{Problem, control_socket, flags};
+use crate::{
+    api::authorities::read_authorities,
+    config::{Problem, control_socket, flags, read_text},
+};
 
 /// From the connection to the end of the answer.
 const TIME_MAX: Duration = Duration::from_secs(15);
 /// A thousand allocations take some hundred KiB.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// No file with one key in it is larger.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
 /// Where the packaged unit has the socket.
 const PACKAGED_SOCKET: &str = "/run/iceway/control.sock";
 /// Stands for the server in requests over the socket.
@@ -279,8 +281,8 @@ fn listed(problems: &[Problem]) -> String {
 }
 
 fn read_key(path: &Path) -> anyhow::Result<HeaderValue> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.with_context(|| format!("--key-file {} cannot be read", path.display()))?;
+    let text = read_text(path, KEY_FILE_BYTES_MAX)
+        .map_err(|error| anyhow!("--key-file {} {error}", path.display()))?;
     let key = text.lines().next().unwrap_or_default().trim();
     let value = HeaderValue::from_str(&Zeroizing::new(format!("Bearer {key}"))).ok();
     let mut value = value.filter(|_| !key.is_empty()).ok_or_else(|| {
@@ -294,20 +296,11 @@ fn tls(is_needed: bool, ca_file: Option<&Path>) -> anyhow::Result<ClientConfig> 
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(authorities(path)?),
+        Some(path) => builder.with_root_certificates(read_authorities(path).context("--ca-file")?),
         None if !is_needed => builder.with_root_certificates(RootCertStore::empty()),
         None => builder.with_native_roots().context(
             "the certificate authorities of this machine cannot be read; install them, or name a file with --ca-file",
         )?,
     };
     Ok(builder.with_no_client_auth())
-}
-
-fn authorities(path: &Path) -> anyhow::Result<RootCertStore> {
-    let fault = || format!("--ca-file {} holds no certificate in PEM that can be used", path.display());
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).with_context(fault)? {
-        store.add(certificate.with_context(fault)?).with_context(fault)?;
-    }
-    if store.is_empty() { Err(anyhow!(fault())) } else { Ok(store) }
 }

@@ -1,6 +1,6 @@
 //! `iceway credentials`.
 
-use std::{fs, io::BufRead as _, net::IpAddr, path::PathBuf, time::Duration};
+use std::{io::BufRead as _, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use clap::ArgMatches;
@@ -10,12 +10,14 @@ use zeroize::Zeroizing;
 use super::{exit::Failure, known::Known, now_unix, sources, terminal, utc::utc};
 use crate::{
     api::ice_servers::{self, IceServer, Reached},
-    config::{self, Config, External, Loaded},
+    config::{self, Config, External, Loaded, read_text},
     credentials::{Claimed, Credential, Verdict, explain},
     runtime::Finder,
 };
 
 /// What to do when there is nothing to make or check credentials with.
+/// No file with one password in it is larger.
+const FILE_BYTES_MAX: u64 = 4096;
 const NO_SECRET: &str = "no secret is configured; give --auth-secret-file FILE, or --config FILE, or set \
                          ICEWAY_AUTH_SECRET";
 
@@ -196,7 +198,8 @@ fn password(matches: &ArgMatches) -> anyhow::Result<Zeroizing<String>> {
     let mut line = Zeroizing::new(String::new());
     match matches.get_one::<PathBuf>("password-file") {
         Some(path) => {
-            let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = read_text(path, FILE_BYTES_MAX);
+            let text = text.map_err(|error| anyhow!("--password-file {} {error}", path.display()))?;
             line.push_str(text.lines().next().unwrap_or_default());
         }
         None => {

@@ -1,14 +1,11 @@
 //! The file of API keys: `id sha256-hex scopes [networks]`, one key a line.
 
-use std::{
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
 use super::{API_KEY_NETWORKS_MAX, API_KEYS_MAX, ApiKey, Scope, Scopes};
+use crate::config;
 
 /// The longest file: more than a thousand keys with many networks each.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -31,16 +28,7 @@ pub struct KeysFileError {
 /// [`KeysFileError`] for the first line that is no key.
 pub fn read_keys_file(path: &Path) -> Result<Vec<ApiKey>, KeysFileError> {
     let fault = |line, problem: String| KeysFileError { path: path.to_owned(), line, problem };
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| {
-        fault(None, format!("cannot be read: {error}; check the path and its permissions"))
-    })?;
-    file.take(FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| fault(None, format!("cannot be read: {error}")))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(fault(None, format!("is longer than {FILE_BYTES_MAX} bytes; shorten it")));
-    }
+    let text = config::read_text(path, FILE_BYTES_MAX).map_err(|error| fault(None, error.to_string()))?;
     let mut keys: Vec<ApiKey> = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();

@@ -7,11 +7,10 @@ use std::{
     sync::OnceLock,
 };
 
-use zeroize::Zeroizing;
-
 use super::{
-    file, keys,
+    keys,
     load::Loaded,
+    read::read_text,
     types::{Config, Runtime},
 };
 
@@ -70,9 +69,9 @@ pub(super) fn contents(config: &Config) -> Contents {
     for (key, path) in FILES {
         // What cannot be read has been judged by whoever needs it.
         if let Some(path) = path(config)
-            && let Ok(text) = file::read_text(path, FILE_BYTES_MAX)
+            && let Ok(text) = read_text(path, FILE_BYTES_MAX)
         {
-            contents.insert(key, state.hash_one(Zeroizing::new(text).as_bytes()));
+            contents.insert(key, state.hash_one(text.as_bytes()));
         }
     }
     if let Some(secret) = &config.auth.secret {

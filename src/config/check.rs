@@ -13,6 +13,7 @@ use crate::credentials::{OpaqueStringError, SECRETS_MAX, prepare_opaque_string};
 use super::{
     keys,
     problem::{Origin, Problem},
+    read::check_readable,
     secrets::Findings,
     types::Config,
 };
@@ -132,8 +133,8 @@ impl Check<'_> {
             (None, None) | (Some(_), Some(_)) => {}
         }
         for (path, file) in [("tls.certificate", &tls.certificate), ("tls.private_key", &tls.private_key)] {
-            if let Some(Err(error)) = file.as_ref().map(std::fs::File::open) {
-                self.error(path, format!("cannot be read: {error}; check the path and its permissions"));
+            if let Some(Err(error)) = file.as_deref().map(check_readable) {
+                self.error(path, error.to_string());
             }
         }
     }

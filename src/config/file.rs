@@ -1,6 +1,6 @@
-//! Reading files: bounded, and with the line of each value.
+//! The syntax of configuration files, with the line of each value.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
@@ -21,26 +21,6 @@ pub(crate) struct Assignment {
     pub(crate) raw: Raw,
     /// From 1.
     pub(crate) line: usize,
-}
-
-/// Reads a text file of at most `bytes_max`.
-///
-/// # Errors
-/// A sentence that says why the file cannot be used and what to do.
-pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("cannot be read: {error}; check the path and its permissions"))?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(format!("is larger than {bytes_max} bytes; is this the right file?"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        format!(
-            "is not a text: byte {} is not UTF-8; is this the right file?",
-            error.utf8_error().valid_up_to()
-        )
-    })
 }
 
 /// Takes a TOML text apart. What can be understood is returned beside everything that cannot.

@@ -14,6 +14,7 @@ use super::{
     file,
     keys::{self, Key},
     problem::{ConfigError, Origin, Problem},
+    read::read_text,
     redis_files, secrets,
     service_credentials::{self, ServiceCredentials},
     signal_files,
@@ -165,13 +166,19 @@ struct Loading {
 
 impl Loading {
     fn read_file(&mut self, path: &Path) {
-        let text = match file::read_text(path, file::FILE_BYTES_MAX) {
+        let text = match read_text(path, file::FILE_BYTES_MAX) {
             Ok(text) => text,
-            Err(message) => {
-                self.errors.push(Problem::of_file(Origin::File(path.to_owned(), None), message));
+            Err(error) => {
+                self.errors.push(Problem::of_file(Origin::File(path.to_owned(), None), error.to_string()));
                 return;
             }
         };
+        // Whoever writes a file in place empties it first.
+        if text.is_empty() && path.is_file() {
+            let message = "is empty, as if it were being written; write at least a comment, or name no file";
+            self.errors.push(Problem::of_file(Origin::File(path.to_owned(), None), message.to_owned()));
+            return;
+        }
         let (assignments, problems) = file::parse(path, &text);
         self.errors.extend(problems);
         for assignment in assignments {

@@ -13,6 +13,7 @@ mod flags;
 mod keys;
 mod load;
 mod problem;
+mod read;
 mod redis;
 mod redis_files;
 mod render;
@@ -27,6 +28,7 @@ pub use changes::KeyChange;
 pub use flags::{flags, given_flags};
 pub use load::{FILE_VARIABLE, Loaded, Sources, USER_RUNTIME_DIRECTORY, control_socket, load};
 pub use problem::{ConfigError, Origin, Problem};
+pub use read::{ReadError, read_file, read_text};
 pub use redis::{Redis, RedisLayout, RedisUrl};
 pub use render::{example_file, reference_table};
 pub use types::{

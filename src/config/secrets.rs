@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use crate::credentials::{KeyId, USERNAME_BYTES_MAX, prepare_opaque_string};
 
 use super::{
-    file::read_text,
     problem::{Origin, Problem},
+    read::read_text,
     types::{Config, SecretBytes, SharedSecret, StaticUser, StaticUserSecret},
 };
 
@@ -62,10 +62,10 @@ pub(crate) fn open(
                     "can be read by every user of this machine; chmod 600 it, or 640 for the server's group";
                 findings.warnings.push(problem(advice.to_owned()));
             }
-            Some(Zeroizing::new(text))
+            Some(text)
         }
-        Err(message) => {
-            findings.errors.push(problem(message));
+        Err(error) => {
+            findings.errors.push(problem(error.to_string()));
             None
         }
     }

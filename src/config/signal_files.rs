@@ -2,6 +2,7 @@
 
 use super::{
     problem::{Origin, Problem},
+    read::check_readable,
     secrets::{Findings, lines, open},
     types::{DecisionKind, Jwt, Signal, SignalDefault},
 };
@@ -66,10 +67,9 @@ pub(crate) fn read(signal: &mut Signal, origin: &dyn Fn(&'static str) -> Origin)
         findings.errors.push(fault("signal.hello_bytes_max", message));
     }
     if let Some(path) = &authorize.ca_file
-        && let Err(error) = std::fs::File::open(path)
+        && let Err(error) = check_readable(path)
     {
-        let message = format!("cannot be read: {error}; check the path and its permissions");
-        findings.errors.push(fault("signal.authorize_ca_file", &message));
+        findings.errors.push(fault("signal.authorize_ca_file", &error.to_string()));
     }
     findings
 }

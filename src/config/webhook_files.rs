@@ -2,6 +2,7 @@
 
 use super::{
     problem::{Origin, Problem},
+    read::check_readable,
     secrets::{Findings, lines, open},
     types::Webhooks,
 };
@@ -57,10 +58,9 @@ pub(crate) fn read(webhooks: &mut Webhooks, origin: &dyn Fn(&'static str) -> Ori
         findings.errors.push(fault("webhooks.timeout", "is zero, so that every attempt would fail"));
     }
     if let Some(path) = &webhooks.ca_file
-        && let Err(error) = std::fs::File::open(path)
+        && let Err(error) = check_readable(path)
     {
-        let message = format!("cannot be read: {error}; check the path and its permissions");
-        findings.errors.push(fault("webhooks.ca_file", &message));
+        findings.errors.push(fault("webhooks.ca_file", &error.to_string()));
     }
     findings
 }

@@ -1,20 +1,13 @@
 //! Who may call, as it is configured.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-};
+use rustls::server::{WebPkiClientVerifier, danger::ClientCertVerifier};
 use thiserror::Error;
 
 use super::tokens::Tokens;
 use crate::{
-    api::counters::ApiCounters,
+    api::{authorities::read_authorities, counters::ApiCounters},
     cluster::{Scope, Scopes},
     config::{self, Config},
 };
@@ -35,13 +28,8 @@ pub(in crate::api) struct Rules {
 #[non_exhaustive]
 pub enum AccessError {
     /// The authorities of client certificates cannot be used.
-    #[error("http.client_ca_file: {path} holds no certificates that can be used: {reason}; write PEM", path = path.display())]
-    ClientAuthorities {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
+    #[error("http.client_ca_file = {0}")]
+    ClientAuthorities(String),
     /// The backend that decides cannot be asked.
     #[error("signal.authorize_url: {0}")]
     Signal(String),
@@ -97,16 +85,12 @@ impl Rules {
 }
 
 fn client_verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, AccessError> {
-    let fault = |reason: String| AccessError::ClientAuthorities { path: path.to_owned(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        store.add(certificate).map_err(|error| fault(error.to_string()))?;
-    }
+    let store = read_authorities(path).map_err(|error| AccessError::ClientAuthorities(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider);
     // Whether one is needed is judged per request, with an answer that says so.
-    let verifier: Arc<dyn ClientCertVerifier> =
-        builder.allow_unauthenticated().build().map_err(|error| fault(error.to_string()))?;
+    let verifier: Arc<dyn ClientCertVerifier> = builder.allow_unauthenticated().build().map_err(|error| {
+        AccessError::ClientAuthorities(format!("{} cannot be used: {error}", path.display()))
+    })?;
     Ok(verifier)
 }

@@ -7,7 +7,6 @@ use std::{
 
 use ring::digest::{SHA256, digest};
 use thiserror::Error;
-use zeroize::Zeroizing;
 
 use super::{
     Caller, TokenFacts, grants,
@@ -17,12 +16,14 @@ use super::{
 use crate::{
     api::counters::ApiCounters,
     cluster::{Scope, Scopes},
-    config::{self, ScopeRule},
+    config::{self, ReadError, ScopeRule, read_text},
     credentials::jwt::{Algorithm, Claims, KeySet, KeySetError, Rules, Token, TokenError, VerifyingKey},
 };
 
 /// Half of the verified tokens that are remembered by their hash.
 const VERIFIED_HALF: usize = 8192;
+/// No set of keys and no secret is larger.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Verifies tokens of one issuer.
 #[derive(Debug)]
@@ -49,8 +50,8 @@ struct Verified {
 /// Why tokens cannot be verified as configured.
 #[derive(Debug, Error)]
 pub(super) enum TokensError {
-    #[error("{key}: {path} cannot be read: {source}", path = path.display())]
-    Unreadable { key: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{key} = {path} {source}", path = path.display())]
+    Unreadable { key: &'static str, path: PathBuf, source: ReadError },
     #[error("{key}: {path} {source}", path = path.display())]
     Keys { key: &'static str, path: PathBuf, source: KeySetError },
     #[error(transparent)]
@@ -191,7 +192,7 @@ fn scope_rule(rule: &ScopeRule) -> Option<(Box<str>, Scope)> {
 /// The keys in our own files.
 fn local_keys(config: &config::Jwt) -> Result<KeySet, TokensError> {
     let read = |key, path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|source| TokensError::Unreadable {
+        read_text(path, FILE_BYTES_MAX).map_err(|source| TokensError::Unreadable {
             key,
             path: path.clone(),
             source,
@@ -208,7 +209,7 @@ fn local_keys(config: &config::Jwt) -> Result<KeySet, TokensError> {
     }
     if let Some(path) = &config.hs256_secret_file {
         let key = "jwt.hs256_secret_file";
-        let text = Zeroizing::new(read(key, path)?);
+        let text = read(key, path)?;
         for line in text.lines().filter(|line| !line.is_empty()) {
             let shared = VerifyingKey::shared(line.as_bytes()).map_err(|source| TokensError::Keys {
                 key,

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,10 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
@@ -32,7 +29,12 @@ use super::{
     limits::{self, Limits},
 };
 use crate::{
-    api::{caller::Recent, counters::DecisionResult, service::unix_seconds},
+    api::{
+        authorities::{AuthoritiesError, read_authorities},
+        caller::Recent,
+        counters::DecisionResult,
+        service::unix_seconds,
+    },
     config::{Authorize, DecisionKind},
     credentials::webhook::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign_with_all},
     telemetry::Seldom,
@@ -167,8 +169,8 @@ pub(super) struct Leave {
 pub(super) enum BackendError {
     #[error("is no URL: {0}")]
     Url(#[from] axum::http::uri::InvalidUri),
-    #[error("signal.authorize_ca_file: {path} holds no certificate that can be used: {reason}", path = path.display())]
-    Authorities { path: PathBuf, reason: String },
+    #[error("signal.authorize_ca_file = {0}")]
+    Authorities(#[from] AuthoritiesError),
     #[error("the certificate authorities of this machine cannot be read: {0}; set signal.authorize_ca_file")]
     System(#[from] io::Error),
     #[error("TLS cannot be set up: {0}")]
@@ -383,7 +385,7 @@ fn client(
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let tls = match ca_file {
-        Some(path) => builder.with_root_certificates(authorities(path)?).with_no_client_auth(),
+        Some(path) => builder.with_root_certificates(read_authorities(path)?).with_no_client_auth(),
         // Only HTTPS needs them.
         None if url.scheme_str() == Some("http") => {
             builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
@@ -392,16 +394,6 @@ fn client(
     };
     let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(IDLE_CONNECTIONS_MAX).build(connector))
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, BackendError> {
-    let fault = |reason: String| BackendError::Authorities { path: path.to_owned(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        store.add(certificate).map_err(|error| fault(error.to_string()))?;
-    }
-    if store.is_empty() { Err(fault("there is none in it".to_owned())) } else { Ok(store) }
 }
 
 const fn stale(verdict: Verdict) -> (DecisionResult, Option<Verdict>) {

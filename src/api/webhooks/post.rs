@@ -1,6 +1,6 @@
 //! One request to the receiver, with a bound on everything it could do.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::http::{Request, StatusCode, Uri, header};
 use bytes::Bytes;
@@ -10,14 +10,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::counters::Attempt;
 use crate::{
-    api::service::unix_seconds,
+    api::{
+        authorities::{AuthoritiesError, read_authorities},
+        service::unix_seconds,
+    },
     config::Webhooks,
     credentials::webhook::{ID_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, WebhookSecret, sign_with_all},
 };
@@ -40,8 +40,8 @@ pub(super) struct Receiver {
 pub(super) enum ReceiverError {
     #[error("webhooks.url is no URL: {0}")]
     Url(#[from] axum::http::uri::InvalidUri),
-    #[error("webhooks.ca_file: {path} holds no certificate that can be used: {reason}; write PEM", path = path.display())]
-    Authorities { path: PathBuf, reason: String },
+    #[error("webhooks.ca_file = {0}")]
+    Authorities(#[from] AuthoritiesError),
     #[error(
         "the certificate authorities of this machine cannot be read: {0}; install them, or set webhooks.ca_file"
     )]
@@ -58,7 +58,7 @@ impl Receiver {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = match &webhooks.ca_file {
-            Some(path) => builder.with_root_certificates(authorities(path)?),
+            Some(path) => builder.with_root_certificates(read_authorities(path)?),
             // Only HTTPS needs them.
             None if url.scheme_str() == Some("http") => {
                 builder.with_root_certificates(RootCertStore::empty())
@@ -115,14 +115,4 @@ fn causes(error: &dyn std::error::Error) -> String {
     const CAUSES_MAX: usize = 8;
     let causes = std::iter::successors(Some(error), |error| error.source()).take(CAUSES_MAX);
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn authorities(path: &PathBuf) -> Result<RootCertStore, ReceiverError> {
-    let fault = |reason: String| ReceiverError::Authorities { path: path.clone(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        store.add(certificate).map_err(|error| fault(error.to_string()))?;
-    }
-    if store.is_empty() { Err(fault("there is none in it".to_owned())) } else { Ok(store) }
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     api::utc,
     cli::now_unix,
-    config::Config,
+    config::{Config, read_file},
     runtime::{TlsError, alternative_names, check_certificate, validity},
 };
 
@@ -21,6 +21,8 @@ const DAYS_LEFT_MIN: u64 = 14;
 const DAY: u64 = 86_400;
 /// A certificate may name very many hosts.
 const NAMES_SHOWN_MAX: usize = 4;
+/// No chain of certificates is anywhere near this large.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What a client says to the chain it was shown by a host.
 pub(super) fn shown_to_clients(
@@ -61,7 +63,8 @@ fn unusable(error: &TlsError) -> Finding {
 }
 
 fn read(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
-    CertificateDer::pem_file_iter(path).ok()?.collect::<Result<Vec<_>, _>>().ok()
+    let pem = read_file(path, FILE_BYTES_MAX).ok()?;
+    CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().ok()
 }
 
 /// The hosts of `turns:` URIs that clients are handed; nobody's certificate names an address.

@@ -1,12 +1,12 @@
 //! What is looked at, from where, and with what.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use clap::ArgMatches;
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use tokio::time::{Instant, timeout_at};
@@ -26,11 +26,11 @@ use super::{
 };
 use crate::{
     cli::{exit::Failure, sources},
-    config::{ConfigError, Sources},
+    config::{ConfigError, Sources, read_text},
 };
 
 /// No file with one secret in it is larger.
-const FILE_BYTES_MAX: usize = 4096;
+const FILE_BYTES_MAX: u64 = 4096;
 
 /// What is looked at.
 pub(super) struct Plan {
@@ -223,10 +223,10 @@ fn secret(file: Option<&Path>, flag: &str, variable: &str) -> anyhow::Result<Opt
     let Some(path) = file else {
         return Ok(env::var(variable).ok().filter(|value| !value.is_empty()).map(Zeroizing::new));
     };
-    let text = fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.with_context(|| format!("{flag} {} cannot be read", path.display()))?;
+    let text =
+        read_text(path, FILE_BYTES_MAX).map_err(|error| anyhow!("{flag} {} {error}", path.display()))?;
     let line = text.lines().next().unwrap_or_default().trim();
-    if line.is_empty() || text.len() > FILE_BYTES_MAX {
+    if line.is_empty() {
         return Err(anyhow!("{flag} {} has no secret in its first line", path.display()));
     }
     Ok(Some(Zeroizing::new(line.to_owned())))

@@ -13,10 +13,12 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::api::authorities::read_authorities;
 
 /// The authorities that certificates are judged by.
 #[derive(Clone)]
@@ -35,14 +37,7 @@ impl Authorities {
         let mut roots = RootCertStore::empty();
         match file {
             Some(path) => {
-                let fault =
-                    || format!("--ca-file {} holds no certificate in PEM that can be used", path.display());
-                for certificate in CertificateDer::pem_file_iter(path).with_context(fault)? {
-                    roots.add(certificate.with_context(fault)?).with_context(fault)?;
-                }
-                if roots.is_empty() {
-                    return Err(anyhow!(fault()));
-                }
+                roots = read_authorities(path).context("--ca-file")?;
             }
             None => {
                 let found = rustls_native_certs::load_native_certs();

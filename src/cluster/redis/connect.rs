@@ -24,6 +24,8 @@ use crate::{
 
 /// Frames that may wait to be read. More are dropped; what was in them is asked for again.
 const PUSHES_MAX: usize = 8192;
+/// No certificate, key or list of authorities is larger.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The oldest Redis that has all that is used here.
 const VERSION_MIN: (u32, u32) = (6, 2);
 /// The first with sharded channels.
@@ -421,12 +423,10 @@ fn take_push(
 
 fn certificates(config: &config::Redis) -> Result<Option<TlsCertificates>, OpenError> {
     let read = |key: &str, path: &PathBuf| {
-        std::fs::read(path).map_err(|error| {
-            OpenError::Peers(format!(
-                "{key} = {}: {error}; check the path and its permissions",
-                path.display()
-            ))
-        })
+        let read = config::read_file(path, FILE_BYTES_MAX);
+        // The library wants to have them.
+        read.map(|bytes| bytes.to_vec())
+            .map_err(|error| OpenError::Peers(format!("{key} = {} {error}", path.display())))
     };
     let client_tls = match (&config.certificate, &config.private_key) {
         (Some(certificate), Some(key)) => Some(ClientTlsConfig {

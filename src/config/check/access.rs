@@ -1,10 +1,12 @@
 //! What contradicts itself in `http`, `api` and `jwt`.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
+
+use zeroize::Zeroizing;
 
 use super::{
     super::{
-        file::read_text,
+        read::read_text,
         types::{Jwt, RequireHttps},
     },
     Check,
@@ -103,17 +105,8 @@ impl Check<'_> {
     }
 
     /// The contents of a file that is named.
-    fn readable(&mut self, key: &'static str, path: Option<&Path>) -> Option<String> {
+    fn readable(&mut self, key: &'static str, path: Option<&Path>) -> Option<Zeroizing<String>> {
         let path = path?;
-        match File::open(path)
-            .map_err(|error| format!("cannot be read: {error}; check the path and its permissions"))
-            .and_then(|_| read_text(path, FILE_BYTES_MAX))
-        {
-            Ok(text) => Some(text),
-            Err(message) => {
-                self.error(key, message);
-                None
-            }
-        }
+        read_text(path, FILE_BYTES_MAX).map_err(|error| self.error(key, error.to_string())).ok()
     }
 }

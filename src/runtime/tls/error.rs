@@ -1,6 +1,8 @@
 //! Why a certificate cannot be used.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
+
+use crate::config::ReadError;
 
 /// Why a certificate cannot be used. Each says which file to look at and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -11,25 +13,23 @@ pub enum TlsError {
     NotConfigured,
     /// The certificate file cannot be read.
     #[error(
-        "cannot read the certificate {}: {source}; check the path and that this user may read it",
-        .path.display()
+ "the certificate {} {source}", .path.display()
     )]
     CertificateUnreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: ReadError,
     },
     /// The private key file cannot be read.
     #[error(
-        "cannot read the private key {}: {source}; check the path and that this user may read it",
-        .path.display()
+ "the private key {} {source}", .path.display()
     )]
     PrivateKeyUnreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: ReadError,
     },
     /// The certificate file holds no certificate.
     #[error("{} holds no certificate: it must be PEM, the server's certificate first, then its chain", .path.display())]
@@ -83,6 +83,17 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The private key file.
         private_key: PathBuf,
+    },
+    /// The key belongs to a later certificate of the file.
+    #[error(
+        "the first certificate in {} is not the server's, number {number} is: write the server's first, then its chain",
+        .path.display()
+    )]
+    WrongOrder {
+        /// The file.
+        path: PathBuf,
+        /// Where the one that belongs to the key is, from 1.
+        number: usize,
     },
     /// A certificate that has expired would replace one that is still valid.
     #[error("the new certificate {} expired {seconds} s ago, the old one stays in use: renew it", .path.display())]

@@ -1,8 +1,7 @@
 //! The certificate in use.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read},
+    fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -20,13 +19,12 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tracing::{info, warn};
-use zeroize::Zeroizing;
 
 use super::{
     TlsError,
     validity::{Validity, validity},
 };
-use crate::config;
+use crate::config::{self, read_file};
 
 /// Application protocols a client may ask for (RFC 7443); one that asks for none is served too, one that asks only for
 /// others is not.
@@ -259,9 +257,12 @@ fn read(certificate: &Path, private_key: &Path) -> Result<Loaded, TlsError> {
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
         Err(rustls::Error::InconsistentKeys(_)) => {
-            return Err(TlsError::Mismatch {
-                certificate: certificate.to_owned(),
-                private_key: private_key.to_owned(),
+            return Err(match position_of_key(&certified) {
+                Some(position) => TlsError::WrongOrder { path: certificate.to_owned(), number: position + 1 },
+                None => TlsError::Mismatch {
+                    certificate: certificate.to_owned(),
+                    private_key: private_key.to_owned(),
+                },
             });
         }
         Err(error) => {
@@ -273,6 +274,13 @@ fn read(certificate: &Path, private_key: &Path) -> Result<Loaded, TlsError> {
     }
     let config = Arc::new(server_config(provider, certified.clone())?);
     Ok(Loaded { config, certified: Arc::new(certified), validity })
+}
+
+/// The certificate that the key belongs to, where it is not the first.
+fn position_of_key(certified: &CertifiedKey) -> Option<usize> {
+    certified.cert.iter().position(|certificate| {
+        CertifiedKey::new(vec![certificate.clone()], Arc::clone(&certified.key)).keys_match().is_ok()
+    })
 }
 
 fn server_config(provider: Arc<CryptoProvider>, certified: CertifiedKey) -> Result<ServerConfig, TlsError> {
@@ -290,7 +298,7 @@ fn server_config(provider: Arc<CryptoProvider>, certified: CertifiedKey) -> Resu
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read_file(path)
+    let pem = read_file(path, FILE_BYTES_MAX)
         .map_err(|source| TlsError::CertificateUnreadable { path: path.to_owned(), source })?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let chain = chain
@@ -301,8 +309,8 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     use rustls::pki_types::pem::Error;
 
-    let pem =
-        read_file(path).map_err(|source| TlsError::PrivateKeyUnreadable { path: path.to_owned(), source })?;
+    let pem = read_file(path, FILE_BYTES_MAX)
+        .map_err(|source| TlsError::PrivateKeyUnreadable { path: path.to_owned(), source })?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
         let path = path.to_owned();
         // "BEGIN ENCRYPTED PRIVATE KEY" of PKCS#8, "Proc-Type: 4,ENCRYPTED" of the older format.
@@ -314,12 +322,6 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
             TlsError::PrivateKeyUnusable { path, reason: error.to_string() }
         }
     })
-}
-
-fn read_file(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

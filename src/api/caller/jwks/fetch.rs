@@ -1,10 +1,6 @@
 //! Fetching a set of keys, with a bound on everything its server could do.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use axum::http::{HeaderMap, Request, StatusCode, Uri, header, uri::InvalidUri};
 use bytes::Bytes;
@@ -14,14 +10,14 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
 use crate::{
-    api::counters::JwksRefresh,
+    api::{
+        authorities::{AuthoritiesError, read_authorities},
+        counters::JwksRefresh,
+    },
     credentials::jwt::{KeySet, KeySetError},
 };
 
@@ -48,8 +44,8 @@ pub(super) struct Fetched {
 pub(in super::super) enum SourceError {
     #[error("jwt.jwks_url is no URL: {0}")]
     Url(#[from] InvalidUri),
-    #[error("jwt.jwks_ca_file: {path} holds no certificate that can be used: {reason}; write PEM", path = path.display())]
-    Authorities { path: PathBuf, reason: String },
+    #[error("jwt.jwks_ca_file = {0}")]
+    Authorities(#[from] AuthoritiesError),
     #[error(
         "the certificate authorities of this machine cannot be read: {0}; install them, or set jwt.jwks_ca_file"
     )]
@@ -98,7 +94,7 @@ impl Source {
         let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let tls = match ca_file {
-            Some(path) => builder.with_root_certificates(authorities(path)?).with_no_client_auth(),
+            Some(path) => builder.with_root_certificates(read_authorities(path)?).with_no_client_auth(),
             // Only HTTPS needs them.
             None if url.scheme_str() == Some("http") => {
                 builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
@@ -159,16 +155,6 @@ fn time_to_live(headers: &HeaderMap) -> Option<Duration> {
         let seconds: u64 = directive.strip_prefix("max-age=")?.trim_matches('"').parse().ok()?;
         Some(Duration::from_secs(seconds.saturating_sub(age)))
     })
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, SourceError> {
-    let fault = |reason: String| SourceError::Authorities { path: path.to_owned(), reason };
-    let mut store = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| fault(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fault(error.to_string()))?;
-        store.add(certificate).map_err(|error| fault(error.to_string()))?;
-    }
-    if store.is_empty() { Err(fault("there is none in it".to_owned())) } else { Ok(store) }
 }
 
 #[cfg(test)]
