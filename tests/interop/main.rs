@@ -6,6 +6,7 @@
 
 mod aiortc;
 mod amplification;
+mod bad_files;
 mod browser;
 mod calls_browsers;
 mod calls_client;
