@@ -33,10 +33,16 @@ NodePorts are 2768 and not the ports the relay would name. So relay ports are al
 | | `network.host` | `network.publicAddress.from` | `service.type` |
 |---|---|---|---|
 | nodes with public addresses: a Deployment, or a DaemonSet on the nodes chosen | true | `node` (default) | None |
-| nodes behind one-to-one NAT (most clouds) | true | `configured`, PUBLIC/PRIVATE pairs | None |
+| nodes behind one-to-one NAT (most clouds), with addresses known beforehand | true | `configured`, PUBLIC/PRIVATE pairs | None |
+| the same, with addresses that come and go: autoscaled nodes | true | `stun`, with a STUN server outside, or `hostname` | None |
+| nodes with a second interface for the public address | true | `interface` | None |
 | clients by one name or port 443, media directly to the nodes | true | as above | LoadBalancer |
 | pods with addresses that peers reach: public IPv6, or a media server in the same network | false | `own` | LoadBalancer, NodePort |
 | one pod, and a router that maps an address to it one to one | false | `configured` | any |
+
+An address that is looked for (`stun`, `hostname`, `interface`) is found before the pod is ready, looked for again every
+`config.relay.external_refresh`, and told to new allocations when it changes; `iceway_public_address_confirmed` is 0 while it is only the
+last known one. `ipFamily: dual` with `node` takes both families from `status.hostIPs` (Kubernetes 1.29 or newer).
 
 Everything else is refused, with the reason: pods that nobody reaches, several pods without Redis, one name for two load
 balancers, ports below 1024 on a node, a NetworkPolicy that would not act, a disruption budget that blocks every drain, and so on.

@@ -106,7 +106,7 @@ def check(program, rendered):
 
 def mounted(rendered, root):
     """Makes the files of the container below `root`, and answers with its environment."""
-    environment = rendered.environment(POD_IP="::1" if is_v6(rendered) else POD, HOST_IP="203.0.113.9")
+    environment = rendered.environment(POD_IP="::1" if is_v6(rendered) else POD, HOST_IP="203.0.113.9", POD_IPS=f"{POD},::1", HOST_IPS="203.0.113.9,2001:db8::9")
     for mount in rendered.container["volumeMounts"]:
         (volume,) = [one for one in rendered.pod["volumes"] if one["name"] == mount["name"]]
         place = root / mount["mountPath"].lstrip("/")

@@ -97,7 +97,22 @@ true
 {{ .Values.service.tcp.host | default .Values.host }}
 {{- end -}}
 
-{{/* What stands in ICEWAY_RELAY_EXTERNAL's place: node, configured or own. */}}
+{{/* Where addresses are looked for that are not known beforehand. */}}
+{{- define "iceway.external" -}}
+{{- $public := .Values.network.publicAddress -}}
+{{- $from := include "iceway.publicAddress" . -}}
+{{- if eq $from "stun" -}}
+{{- $servers := list -}}
+{{- range $public.stunServers }}{{ $servers = append $servers (printf "stun:%s" .) }}{{ end -}}
+{{ join "," $servers }}
+{{- else if eq $from "hostname" -}}
+dns:{{ $public.hostname }}
+{{- else if eq $from "interface" -}}
+interface:{{ $public.interface }}
+{{- end -}}
+{{- end -}}
+
+{{/* Where the public address is known from: node, configured, own, stun, hostname or interface. */}}
 {{- define "iceway.publicAddress" -}}
 {{- .Values.network.publicAddress.from | default (ternary "node" "" .Values.network.host) -}}
 {{- end -}}

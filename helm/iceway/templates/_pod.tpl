@@ -97,15 +97,33 @@ spec:
 {{- end }}
 - name: ICEWAY_HTTP_LISTEN
   value: {{ printf "%s:%d" (include "iceway.listenHttp" .) (int .Values.ports.http) | quote }}
-{{- if eq (include "iceway.publicAddress" .) "node" }}
+{{- $from := include "iceway.publicAddress" . }}
+{{- $public := .Values.network.publicAddress }}
+{{- if and (eq $from "node") (eq .Values.network.ipFamily "dual") }}
+# One address for each family; relay sockets are on those and on no other.
+- name: POD_IPS
+  valueFrom: {fieldRef: {fieldPath: status.podIPs}}
+- name: ICEWAY_RELAY_ADDRESSES
+  value: $(POD_IPS)
+- name: HOST_IPS
+  valueFrom: {fieldRef: {fieldPath: status.hostIPs}}
+- name: ICEWAY_RELAY_EXTERNAL
+  value: $(HOST_IPS)
+{{- else if eq $from "node" }}
 - name: HOST_IP
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 - name: ICEWAY_RELAY_EXTERNAL
   value: $(HOST_IP)
 {{- end }}
-{{- if contains "$(" .Values.host }}
+{{- if or (contains "$(" .Values.host) (contains "$(" $public.hostname) }}
 - name: NODE_NAME
   valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+{{- end }}
+{{- if has $from (list "stun" "hostname" "interface") }}
+- name: ICEWAY_RELAY_EXTERNAL
+  value: {{ include "iceway.external" . | quote }}
+{{- end }}
+{{- if contains "$(" .Values.host }}
 - name: ICEWAY_NODE_HOST
   value: {{ .Values.host | quote }}
 {{- end }}

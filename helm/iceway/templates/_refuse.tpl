@@ -81,8 +81,25 @@
 {{- else if eq $from "node" }}
 - {{ printf "network.publicAddress.from: %s is an address of the node, but without network.host relay ports are on the pod's, and nothing forwards them: set network.host, or say own or configured" $from | quote }}
 {{- end }}
-{{- if and (eq $from "node") (eq .Values.network.listenOn "all") }}
-- "network.publicAddress.from: node is one address, and with network.listenOn: all relay sockets are on every address of the node: say own, or configured with PUBLIC/PRIVATE pairs"
+{{- if and (eq $from "stun") (not .Values.network.host) }}
+- "network.publicAddress.from: a STUN server sees a pod as an address of its node, but without network.host relay ports are on the pod's, and nothing forwards them: set network.host, or say own or configured"
+{{- end }}
+{{- if and (eq $from "node") (eq .Values.network.listenOn "all") (ne .Values.network.ipFamily "dual") }}
+- "network.publicAddress.from: node is one address, and with network.listenOn: all relay sockets are on every address of the node: say stun or own, or configured with PUBLIC/PRIVATE pairs"
+{{- end }}
+{{- if and (eq $from "node") (eq .Values.network.ipFamily "dual") (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
+- {{ printf "network.ipFamily: dual takes both addresses of a node from status.hostIPs, which Kubernetes %s does not have: say stun, or configured with PUBLIC/PRIVATE pairs" .Capabilities.KubeVersion.Version | quote }}
+{{- end }}
+{{- range $name, $key := dict "stun" "stunServers" "hostname" "hostname" "interface" "interface" }}
+{{- if and (eq $from $name) (not (index $public $key)) }}
+- {{ printf "network.publicAddress.%s: empty, but from: %s needs it" $key $name | quote }}
+{{- end }}
+{{- if and (ne $from $name) (index $public $key) }}
+- {{ printf "network.publicAddress.%s: only used with from: %s" $key $name | quote }}
+{{- end }}
+{{- end }}
+{{- if and (eq $from "hostname") (include "iceway.isMany" .) (not (contains "$(NODE_NAME)" $public.hostname)) }}
+- {{ printf "network.publicAddress.hostname: %s would be told by every pod, but leads to one: write a name for each node, with $(NODE_NAME)" $public.hostname | quote }}
 {{- end }}
 {{- if and (eq $from "configured") (not $public.addresses) }}
 - "network.publicAddress.addresses: empty, but from: configured needs them"
