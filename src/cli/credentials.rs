@@ -41,7 +41,10 @@ fn mint(matches: &ArgMatches) -> Result<(), Failure> {
     let reached = ice_servers::configured(&loaded.config);
     let host = matches.get_one::<String>("host").map(String::as_str);
     let uris = match host {
-        Some(host) => ice_servers::uris(&reached, &[], Some(host)),
+        Some(host) => {
+            let external: Vec<External> = loaded.config.relay.configured().collect();
+            ice_servers::uris(&reached, &external, Some(host))
+        }
         None => ice_servers::node_uris(&loaded.config, &known_outside(&loaded.config, &reached)?, &reached),
     };
     let shown = if matches.get_flag("json") {

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, sync::atomic::Ordering, time::Duration};
 
 use iceway::{
     cluster::{
-        Answer, Ask, NewApiKey, NodeState, Rate, Remembered, RequestError, Scope, Scopes, SecretState,
-        UsageOf, UsageQuery,
+        Answer, Ask, NewApiKey, NodeAddress, NodePlace, NodePublic, NodeState, Rate, Remembered,
+        RequestError, Scope, Scopes, SecretState, UsageOf, UsageQuery,
     },
     credentials::{Claims, Revocation},
 };
@@ -25,6 +25,7 @@ pub(crate) async fn everything(nodes: &[TestNode]) {
     usage_of_all_nodes_is_read_and_summed_once(nodes).await;
     what_users_hold_is_told_to_the_others(nodes).await;
     a_draining_node_says_so_at_once(nodes).await;
+    a_node_that_is_reached_elsewhere_says_so_at_once(nodes).await;
 }
 
 fn ids(nodes: &[TestNode]) -> BTreeSet<String> {
@@ -238,6 +239,33 @@ pub(crate) async fn a_draining_node_says_so_at_once(nodes: &[TestNode]) {
     }
     last.relay.is_draining.store(false, Ordering::SeqCst);
     last.cluster.announce();
+}
+
+pub(crate) async fn a_node_that_is_reached_elsewhere_says_so_at_once(nodes: &[TestNode]) {
+    let last = &nodes[nodes.len() - 1];
+    let public = NodePublic {
+        local: "10.0.0.5".parse().unwrap(),
+        told: "203.0.113.5".parse().unwrap(),
+        from: "stun".to_owned(),
+        is_confirmed: true,
+    };
+    let address = NodeAddress { transport: "udp".to_owned(), address: "203.0.113.5:3478".parse().unwrap() };
+    let place = NodePlace {
+        uris: vec!["turn:203.0.113.5:3478?transport=udp".to_owned()],
+        addresses: vec![address],
+        public: vec![public],
+    };
+    last.cluster.set_place(place.clone());
+    for node in nodes {
+        eventually("the node is seen where it is now", async || {
+            let list = node.cluster.nodes();
+            let told = list.list.iter().find(|info| info.id == last.cluster.id());
+            told.is_some_and(|info| {
+                (&info.uris, &info.addresses, &info.public) == (&place.uris, &place.addresses, &place.public)
+            })
+        })
+        .await;
+    }
 }
 
 /// The last node ends; not one of [`everything`], since it is gone afterwards.

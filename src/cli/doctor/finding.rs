@@ -129,7 +129,7 @@ checks! {
     Tls Reach "reach.tls" "The same over TLS.";
     Peer Reach "reach.peer" "A peer outside reaches the port of a relayed address.";
     Relayed Addresses "address.relayed" "The relayed addresses are some that peers can reach.";
-    Public Addresses "address.public" "`relay.external` is what a STUN server outside sees, for each family.";
+    Public Addresses "address.public" "What clients are told by `relay.external` is found, and is what a STUN server outside sees, for each family.";
     Host Addresses "address.host" "`node.host` and the hosts of `node.uris` lead to this machine.";
     Ipv6 Addresses "address.ipv6" "There is IPv6, if the machine has it.";
     CertificateKey Certificate "certificate.key" "The certificate can be read and belongs to its key.";

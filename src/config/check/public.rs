@@ -80,3 +80,38 @@ impl Check<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Sources, load};
+
+    fn judged(external: &str, addresses: &str) -> Result<Vec<String>, String> {
+        let flag = |path: &str, values: &str| {
+            (path.to_owned(), values.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
+        let flags = vec![flag("relay.external", external), flag("relay.addresses", addresses)];
+        let flags = flags.into_iter().filter(|(_, values)| !values.is_empty()).collect();
+        let loaded = load(&Sources { flags, ..Sources::default() });
+        let warnings = loaded
+            .map_err(|error| error.problems.iter().map(ToString::to_string).collect::<String>())?
+            .warnings;
+        Ok(warnings.iter().filter(|it| it.key == "relay.external").map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn places_to_look_are_asked_without_the_network_whether_they_contradict_each_other() {
+        assert_eq!(judged("stun:stun.example.org dns:relay.example.org 203.0.113.5", ""), Ok(Vec::new()));
+        assert_eq!(judged("interface:eth0 stun:192.0.2.1", ""), Ok(Vec::new()));
+        for (external, addresses, said) in [
+            ("interface:eth0", "10.0.0.5", "and so does relay.addresses"),
+            ("stun:a.example stun:a.example:3478", "", "named twice"),
+            ("dns:a1 dns:a2 dns:a3 dns:a4 dns:a5 dns:a6 dns:a7 dns:a8 dns:a9", "", "more than 8 places"),
+            ("203.0.113.5 203.0.113.6 stun:a.example", "", "second address"),
+        ] {
+            let fault = judged(external, addresses).unwrap_err();
+            assert!(fault.contains(said), "{external}: {fault}");
+        }
+        let idle = judged("203.0.113.5 2001:db8::5 stun:a.example", "").unwrap();
+        assert!(idle[0].contains("none is looked for"), "{idle:?}");
+    }
+}

@@ -74,7 +74,11 @@ impl Finder {
     /// # Errors
     /// [`NotFound`].
     pub async fn first(&mut self) -> Result<(), NotFound> {
-        let looked = self.look().await;
+        self.first_within(LOOK_MAX).await
+    }
+
+    async fn first_within(&mut self, time_max: Duration) -> Result<(), NotFound> {
+        let looked = self.look(time_max).await;
         let mut why = Vec::new();
         for (family, looked) in self.families.iter_mut().zip(looked) {
             match looked {
@@ -101,9 +105,9 @@ impl Finder {
     /// Waits until it is time, and looks again. An address that differs counts when it is found twice in a row.
     pub async fn next(&mut self) {
         sleep(self.pause()).await;
-        let mut looked = self.look().await;
+        let mut looked = self.look(LOOK_MAX).await;
         if self.families.iter().zip(&looked).any(|(family, looked)| family.differs(looked)) {
-            looked = agreed(looked, self.look().await);
+            looked = agreed(looked, self.look(LOOK_MAX).await);
         }
         for (family, looked) in self.families.iter_mut().zip(looked) {
             if !family.locals.is_empty() {
@@ -137,8 +141,8 @@ impl Finder {
     }
 
     /// Looks for both families at once.
-    async fn look(&mut self) -> [Looked; 2] {
-        let until = Instant::now() + LOOK_MAX;
+    async fn look(&mut self, time_max: Duration) -> [Looked; 2] {
+        let until = Instant::now() + time_max;
         let (relay, families) = (&self.relay, &self.families);
         let looks = families.iter().filter(|family| !family.locals.is_empty()).map(|family| async move {
             let Family { is_ipv4, locals, found, .. } = family;
@@ -280,4 +284,114 @@ fn shown(addresses: &[(IpAddr, Option<IpAddr>)]) -> String {
         })
         .collect();
     if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{External, PublicSource, StunServer};
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn mapping(public: &str, private: Option<&str>, from: AddressOrigin) -> Mapping {
+        let external = External { public: ip(public), private: private.map(ip) };
+        Mapping { external, from, is_confirmed: true }
+    }
+
+    fn seen(list: &[(&str, &str)]) -> Looked {
+        let pair = |(public, private): &(&str, &str)| mapping(public, Some(private), AddressOrigin::Stun);
+        Some(Ok(list.iter().map(pair).collect()))
+    }
+
+    fn relay(external: &[PublicSource]) -> Relay {
+        Relay { external: external.to_vec(), ..Relay::default() }
+    }
+
+    fn stun() -> PublicSource {
+        PublicSource::Stun(StunServer { host: "192.0.2.1".to_owned(), port: 3478 })
+    }
+
+    fn written(public: &str, private: Option<&str>) -> PublicSource {
+        PublicSource::Configured(External { public: ip(public), private: private.map(ip) })
+    }
+
+    fn state(family: &Family) -> Vec<String> {
+        let one = |mapping: &Mapping| {
+            let External { public, private } = mapping.external;
+            format!(
+                "{public} {} {}",
+                private.map_or_else(String::new, |it| it.to_string()),
+                mapping.is_confirmed
+            )
+        };
+        family.found.iter().map(one).collect()
+    }
+
+    #[test]
+    fn only_what_is_not_written_down_is_looked_for() {
+        let listening = ["127.0.0.1", "10.0.0.5", "10.0.0.6", "::1", "fe80::1", "fd00::5"].map(ip);
+        let locals = |external: &[PublicSource]| {
+            let finder = Finder::new(&relay(external), &listening)?;
+            Some(finder.families.map(|family| family.locals))
+        };
+        assert_eq!(locals(&[]), None);
+        assert_eq!(locals(&[written("203.0.113.5", None)]), None);
+        let all = [vec![ip("10.0.0.5"), ip("10.0.0.6")], vec![ip("fd00::5")]];
+        assert_eq!(locals(&[stun()]), Some(all));
+        let one = [vec![], vec![ip("fd00::5")]];
+        assert_eq!(locals(&[stun(), written("203.0.113.5", None)]), Some(one));
+        let other = [vec![ip("10.0.0.6")], vec![ip("fd00::5")]];
+        assert_eq!(locals(&[written("203.0.113.5", Some("10.0.0.5")), stun()]), Some(other));
+        assert_eq!(locals(&[stun(), written("203.0.113.5", None), written("2001:db8::5", None)]), None);
+        let loopback = Finder::new(&relay(&[stun()]), &[ip("127.0.0.1")]).unwrap();
+        assert_eq!(loopback.families.map(|family| family.locals), [vec![ip("127.0.0.1")], vec![]]);
+    }
+
+    #[test]
+    fn what_fails_keeps_the_last_known_address_until_another_is_found() {
+        let mut family = Family::new(&relay(&[stun()]), &[ip("10.0.0.5"), ip("10.0.0.6")], true);
+        assert!(family.take(seen(&[("203.0.113.5", "10.0.0.5"), ("203.0.113.6", "10.0.0.6")])));
+        assert!(!family.take(Some(Err("silent".to_owned()))));
+        assert_eq!(state(&family), ["203.0.113.5 10.0.0.5 false", "203.0.113.6 10.0.0.6 false"]);
+        assert!(!family.take(seen(&[("203.0.113.6", "10.0.0.6")])), "one of two is silent");
+        assert_eq!(state(&family), ["203.0.113.6 10.0.0.6 true", "203.0.113.5 10.0.0.5 false"]);
+        assert!(family.take(seen(&[("203.0.113.5", "10.0.0.6")])), "the other has its address now");
+        assert_eq!(state(&family), ["203.0.113.5 10.0.0.6 true"]);
+        let named = mapping("203.0.113.9", None, AddressOrigin::Name);
+        assert!(family.take(Some(Ok(vec![named]))), "another place knows it now");
+        assert_eq!(state(&family), ["203.0.113.9  true"]);
+    }
+
+    #[test]
+    fn an_address_that_differs_counts_when_it_is_found_twice_in_a_row() {
+        let [first, second] = [seen(&[("203.0.113.5", "10.0.0.5")]), seen(&[("203.0.113.6", "10.0.0.5")])];
+        let mut family = Family::new(&relay(&[stun()]), &[ip("10.0.0.5")], true);
+        assert!(!family.differs(&first), "there is none before");
+        family.take(first.clone());
+        assert!(!family.differs(&first) && family.differs(&second));
+        assert!(!family.differs(&None) && !family.differs(&Some(Err(String::new()))));
+
+        assert_eq!(both(second.clone(), second.clone()), second);
+        assert!(
+            matches!(both(second.clone(), first.clone()), Some(Err(why)) if why.contains("203.0.113.6 for"))
+        );
+        assert_eq!(both(second.clone(), None), None);
+        let silent = Some(Err("silent".to_owned()));
+        assert_eq!(both(silent.clone(), first), silent);
+    }
+
+    #[tokio::test]
+    async fn a_relay_with_a_public_address_of_its_own_goes_without_what_is_not_found() {
+        let external = [PublicSource::Interface("no-such-one".to_owned())];
+        let mut finder = Finder::new(&relay(&external), &[ip("10.0.0.5"), ip("2001:db8:1::5")]).unwrap();
+        let soon = Duration::from_millis(50);
+        assert_eq!(finder.first_within(soon).await, Ok(()));
+        assert_eq!((finder.found(), finder.counts().failed), (Found::default(), 2));
+
+        let mut private = Finder::new(&relay(&external), &[ip("10.0.0.5")]).unwrap();
+        let NotFound { locals, why } = private.first_within(soon).await.unwrap_err();
+        assert_eq!((&*locals, &*why), ("10.0.0.5", "interface:no-such-one has no IPv4 address"));
+    }
 }

@@ -20,8 +20,8 @@ use crate::config::{External, PublicSource, Relay, StunServer};
 
 /// How long one look may take.
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(10);
-/// How soon a name that is not found is tried again within that.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
+/// How soon a name or an interface's address that is not found is tried again within that.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Of the addresses of a STUN server's name, so many are asked.
 const SERVERS_MAX: usize = 4;
 
@@ -59,7 +59,7 @@ impl Search<'_> {
             PublicSource::Stun(server) => (self.ask_stun(server).await.map_err(fault)?, AddressOrigin::Stun),
             PublicSource::Name(name) => (self.ask_name(name).await.map_err(fault)?, AddressOrigin::Name),
             PublicSource::Interface(name) => {
-                (self.ask_interface(name).map_err(fault)?, AddressOrigin::Interface)
+                (self.ask_interface(name).await.map_err(fault)?, AddressOrigin::Interface)
             }
         };
         Ok(external.into_iter().map(|external| Mapping { external, from, is_confirmed: true }).collect())
@@ -99,11 +99,20 @@ impl Search<'_> {
         Ok(ips.first().map(|public| External { public: *public, private: None }).into_iter().collect())
     }
 
-    fn ask_interface(&self, name: &str) -> Result<Vec<External>, String> {
+    /// An interface that has no address now may be given one in a moment.
+    async fn ask_interface(&self, name: &str) -> Result<Vec<External>, String> {
         let before = self.before.iter().map(|mapping| mapping.external.public).next();
-        let found = interface::address_of(name, self.is_ipv4, before).map_err(|error| error.to_string())?;
-        let public = found.ok_or_else(|| format!("has no {} address", self.family()))?;
-        Ok(vec![External { public, private: Some(public) }])
+        loop {
+            let found =
+                interface::address_of(name, self.is_ipv4, before).map_err(|error| error.to_string())?;
+            if let Some(public) = found {
+                return Ok(vec![External { public, private: Some(public) }]);
+            }
+            if Instant::now() + AGAIN >= self.until {
+                return Err(format!("has no {} address", self.family()));
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     /// The addresses of this family. A name that is not found now may be in a moment, when the machine starts.
@@ -120,10 +129,10 @@ impl Search<'_> {
                 Ok(Err(error)) => format!("is not found: {error}"),
                 Err(_) => "is not found: the name servers do not answer".to_owned(),
             };
-            if Instant::now() + RESOLVE_AGAIN >= self.until {
+            if Instant::now() + AGAIN >= self.until {
                 return Err(why);
             }
-            sleep(RESOLVE_AGAIN).await;
+            sleep(AGAIN).await;
         }
     }
 

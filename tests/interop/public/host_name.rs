@@ -2,9 +2,9 @@
 
 use std::net::UdpSocket;
 
-use super::{Inside, ip, names::Names, setup};
-use crate::support::Client;
+use super::{Inside, SOON, ip, names::Names, setup};
 use crate::support::namespace::Namespace;
+use crate::support::{Client, Tool};
 
 #[test]
 fn a_host_name_is_resolved_again_and_each_family_follows_it() {
@@ -18,6 +18,11 @@ fn a_host_name_is_resolved_again_and_each_family_follows_it() {
     inside.wait_until_told(local, ("203.0.113.7", "dns", true));
     inside.wait_until_told(local6, ("2001:db8:22::7", "dns", true));
     assert_eq!(allocated(&inside), ip("203.0.113.7"));
+    let report = doctor(&inside);
+    assert!(
+        report.contains("clients are told 203.0.113.7 (found by the host name of relay.external)"),
+        "{report}"
+    );
 
     names.set(&["203.0.113.8", "203.0.113.7", "2001:db8:22::8"]);
     inside.wait_until_told(local6, ("2001:db8:22::8", "dns", true));
@@ -33,6 +38,13 @@ fn a_host_name_is_resolved_again_and_each_family_follows_it() {
     names.set(&["203.0.113.10", "2001:db8:22::8"]);
     inside.wait_until_told(local, ("203.0.113.10", "dns", true));
     inside.wait_until_told(local6, ("2001:db8:22::8", "dns", true));
+}
+
+/// What the doctor says to the operator.
+fn doctor(inside: &Inside) -> String {
+    let mut doctor = inside.namespace.command(env!("CARGO_BIN_EXE_iceway"));
+    doctor.args(["doctor", "--config"]).arg(inside.server.directory().join("iceway.toml"));
+    Tool::run(doctor, inside.server.directory(), "doctor", SOON).output
 }
 
 fn allocated(inside: &Inside) -> std::net::IpAddr {
