@@ -1,7 +1,8 @@
 // One call between two Chromium processes. The plan comes as JSON in the only argument, the findings go to standard
 // output as JSON; tests/interop/browser.rs judges them.
 //
-// plan: { executable, home, screenshots, sides: [{ iceServers, iceTransportPolicy }, …] }
+// plan: { executable, home, screenshots, sides: [{ iceServers, iceTransportPolicy }, …], seconds? }
+// With seconds the call goes on for so long, and what each side has received is found too.
 
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
@@ -26,7 +27,9 @@ try {
   const sides = await Promise.all([caller, callee].map((page) => page.evaluate((limit) => observe(limit), LIMIT_MS)));
   await caller.screenshot({ path: `${plan.screenshots}/caller.png` });
   await callee.screenshot({ path: `${plan.screenshots}/callee.png` });
-  console.log(JSON.stringify({ version: browsers[0].version(), echoes, sides }));
+  const seconds = plan.seconds ?? 0;
+  const received = await Promise.all([caller, callee].map((page) => page.evaluate((s) => received(s), seconds)));
+  console.log(JSON.stringify({ version: browsers[0].version(), echoes, sides, received }));
 } finally {
   await Promise.all(browsers.map((browser) => browser.close()));
   web.close();

@@ -83,14 +83,20 @@ fn relayed(server: &Server, scheme: &str, transport: &str) -> Value {
     json!({ "iceServers": [ice_server], "iceTransportPolicy": "relay" })
 }
 
-/// Has two browsers call one another. Screenshots are left in `target/tmp/screenshots/` for who wants to look.
+/// Has two browsers call one another.
 fn call(server: &Server, sides: &[Value]) -> Value {
+    call_for(server, sides, 0)
+}
+
+/// The same, and the call goes on for so many seconds. Screenshots are left in `target/tmp/screenshots/` for who wants to look.
+pub(crate) fn call_for(server: &Server, sides: &[Value], seconds: u64) -> Value {
     trust(server);
     let test = std::thread::current().name().unwrap_or("call").replace("::", "-");
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots").join(test);
     std::fs::create_dir_all(&screenshots).unwrap();
     let plan = json!({
         "executable": "/usr/bin/chromium", "home": server.directory(), "screenshots": screenshots, "sides": sides,
+        "seconds": seconds,
     });
     let mut command = Command::new("node");
     command.arg("call.js").arg(plan.to_string());

@@ -340,23 +340,23 @@ fn two_ports() -> (Setup, u16, RelayRange) {
 }
 
 /// What the API tells of a user.
-fn explained(server: &Server, user: &str) -> Value {
+pub(crate) fn explained(server: &Server, user: &str) -> Value {
     let told = server.get(&format!("/v1/explain/{user}")).expect(200).json();
     assert_eq!(told["unanswered"], json!([]));
     told
 }
 
-fn incidents(told: &Value) -> &[Value] {
+pub(crate) fn incidents(told: &Value) -> &[Value] {
     told["incidents"].as_array().unwrap()
 }
 
-fn only(server: &Server, user: &str) -> Value {
+pub(crate) fn only(server: &Server, user: &str) -> Value {
     let told = explained(server, user);
     let [one] = incidents(&told) else { panic!("not one thing: {told}") };
     one.clone()
 }
 
-fn expect(incident: &Value, cause: &str, said: &[&str]) {
+pub(crate) fn expect(incident: &Value, cause: &str, said: &[&str]) {
     assert_eq!(incident["cause"], cause, "{incident}");
     let what = incident["what"].as_str().unwrap();
     for part in said {
@@ -385,7 +385,7 @@ fn secret_ids(server: &Server) -> String {
     ids.collect::<Vec<_>>().join(", ")
 }
 
-fn until(mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     let deadline = std::time::Instant::now() + LIMIT;
     while !condition() {
         assert!(std::time::Instant::now() < deadline, "not within {LIMIT:?}");
@@ -393,6 +393,6 @@ fn until(mut condition: impl FnMut() -> bool) {
     }
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }

@@ -18,6 +18,7 @@ mod dialects;
 mod doctor;
 mod examples;
 mod explain;
+mod explain_kinds;
 mod fail2ban;
 mod first_run;
 mod hostile;

@@ -1,26 +1,31 @@
 //! The quality of a real call as the relay sees it in passing, on a path that loses packets.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::aiortc::python;
+use crate::browser;
 use crate::support::{Server, Setup, Tool};
 
 /// Of a hundred media packets of the caller.
 const LOST_OF_HUNDRED: u64 = 10;
+/// Each media packet of the caller is late by up to so much in one of the tests.
+const LATE_MAX: Duration = Duration::from_millis(24);
 const SECONDS: u64 = 13;
+/// Beside those in which the call is set up and tried: an interval of each stream has to be over.
+const CHROMIUM_SECONDS: u64 = 7;
 const LIMIT: Duration = Duration::from_secs(100);
 
 #[test]
 fn the_relay_sees_the_loss_that_the_receiver_sees() {
     let server = Server::start(Setup::default().with("quality.sample", 1));
-    let path = LossyPath::to(server.address());
+    let path = LossyPath::to(server.address(), Duration::ZERO);
     let plan = json!({
         "caller": ice_server(&server, path.address, "lossy"), "callee": ice_server(&server, server.address(), "clean"),
         "seconds": SECONDS,
@@ -72,6 +77,48 @@ fn the_relay_sees_the_loss_that_the_receiver_sees() {
 }
 
 #[test]
+fn what_chromium_says_of_loss_and_jitter_is_what_the_relay_saw() {
+    let server = Server::start(Setup::default().with("quality.sample", 1));
+    let path = LossyPath::to(server.address(), LATE_MAX);
+    let side = |at, label| {
+        let server = ice_server(&server, at, label);
+        json!({"iceServers": [server], "iceTransportPolicy": "relay"})
+    };
+    let sides = [side(path.address, "lossy"), side(server.address(), "clean")];
+    let findings = browser::call_for(&server, &sides, CHROMIUM_SECONDS);
+    let told = server.get("/v1/quality").expect(200).json();
+    let heard = |label: &str, way: &str| {
+        let found = told["labels"].as_array().unwrap().iter().find(|one| one["label"] == label);
+        found.unwrap_or_else(|| panic!("no {label}: {told}"))[way].clone()
+    };
+    let [passed, dropped] = path.counts();
+    let [caller, callee] = [&findings["received"][0], &findings["received"][1]];
+    println!("path: {passed} passed, {dropped} dropped; relay: {told}; getStats: {callee}");
+    let number =
+        |value: &Value, name: &str| value[name].as_f64().unwrap_or_else(|| panic!("no {name}: {value}"));
+
+    let lossy = heard("lossy", "toPeer");
+    let (seen, jitter) = (number(&lossy, "lossRatio"), number(&lossy, "jitterSeconds"));
+    let truth = dropped as f64 / (passed + dropped) as f64;
+    assert!((seen - truth).abs() < 0.03, "{seen} is seen where {truth} is lost");
+    // A voice is not sent again when it is lost, so that what Chromium counts is what the path did.
+    let audio = &callee["audio"];
+    let (came, missing) = (number(audio, "packetsReceived"), number(audio, "packetsLost"));
+    let received = missing / (came + missing);
+    assert!((seen - received).abs() < 0.05, "{seen} at the relay, {received} by getStats: {callee}");
+
+    let mean = |of: &Value| {
+        let all = ["audio", "video"].iter().flat_map(|kind| of[kind]["jitters"].as_array().unwrap());
+        let all: Vec<f64> = all.filter_map(Value::as_f64).filter(|jitter| *jitter > 0.0).collect();
+        all.iter().sum::<f64>() / all.len().max(1) as f64
+    };
+    let (told_by_callee, told_by_caller) = (mean(callee), mean(caller));
+    assert!((jitter - told_by_callee).abs() < 0.006, "{jitter} at the relay, {told_by_callee} by getStats");
+    let back = number(&heard("clean", "toPeer"), "jitterSeconds");
+    assert!(back < jitter && (back - told_by_caller).abs() < 0.006, "{back} and {told_by_caller}: {caller}");
+}
+
+#[test]
 fn nothing_is_measured_unless_it_is_asked_for() {
     let server = Server::start(Setup::default());
     let told = server.get("/v1/quality").expect(200).json();
@@ -98,13 +145,13 @@ struct LossyPath {
 }
 
 impl LossyPath {
-    fn to(server: SocketAddr) -> Self {
+    fn to(server: SocketAddr, late_max: Duration) -> Self {
         let inner = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         inner.set_nonblocking(true).unwrap();
         let address = inner.local_addr().unwrap();
         let (counts, is_over) = (Arc::<[AtomicU64; 2]>::default(), Arc::<AtomicBool>::default());
         let (counted, ended) = (Arc::clone(&counts), Arc::clone(&is_over));
-        let thread = std::thread::spawn(move || carry(&inner, server, &counted, &ended));
+        let thread = std::thread::spawn(move || carry(&inner, server, late_max, &counted, &ended));
         Self { address, counts, is_over, thread: Some(thread) }
     }
 
@@ -124,18 +171,29 @@ impl Drop for LossyPath {
     }
 }
 
-fn carry(inner: &UdpSocket, server: SocketAddr, counts: &[AtomicU64; 2], is_over: &AtomicBool) {
+fn carry(
+    inner: &UdpSocket,
+    server: SocketAddr,
+    late_max: Duration,
+    counts: &[AtomicU64; 2],
+    is_over: &AtomicBool,
+) {
     let mut outer: HashMap<SocketAddr, UdpSocket> = HashMap::new();
+    // In the order they came: none overtakes another.
+    let mut late: VecDeque<(Instant, SocketAddr, Vec<u8>)> = VecDeque::new();
     let mut buffer = [0; 65_536];
     let mut drawn: u64 = 7;
+    let mut draw = || {
+        drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        drawn >> 33
+    };
     while !is_over.load(Ordering::Relaxed) {
         let mut is_idle = true;
         while let Ok((length, client)) = inner.recv_from(&mut buffer) {
             is_idle = false;
             let packet = &buffer[..length];
             if is_media(packet) {
-                drawn = drawn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let is_lost = (drawn >> 33) % 100 < LOST_OF_HUNDRED;
+                let is_lost = draw() % 100 < LOST_OF_HUNDRED;
                 counts[usize::from(is_lost)].fetch_add(1, Ordering::Relaxed);
                 if is_lost {
                     continue;
@@ -147,8 +205,18 @@ fn carry(inner: &UdpSocket, server: SocketAddr, counts: &[AtomicU64; 2], is_over
                 socket.set_nonblocking(true).unwrap();
                 socket
             });
+            if is_media(packet) && !late_max.is_zero() {
+                let by = late_max.mul_f64((draw() % 1000) as f64 / 1000.0);
+                late.push_back((Instant::now() + by, client, packet.to_vec()));
+                continue;
+            }
             // A full buffer would lose it as well, and be seen as a difference.
             drop(socket.send(packet));
+        }
+        while let Some((_, client, packet)) = late.pop_front_if(|(at, ..)| *at <= Instant::now()) {
+            if let Some(socket) = outer.get(&client) {
+                drop(socket.send(&packet));
+            }
         }
         for (client, socket) in &outer {
             while let Ok(length) = socket.recv(&mut buffer) {

@@ -7,9 +7,11 @@ pub(super) const KEYS: &[Key] = &[
         path: "quality.sample",
         rule: count(0, 1_000_000),
         brief: "Measure loss and jitter of one allocation of so many; 0 is off",
-        about: "From the sequence numbers and timestamps of RTP, which SRTP leaves in the clear; measured allocations \
-                cost more processor time. Shown by `iceway sessions`, in /v1/quality by label and in iceway_call_quality_… . Loss between here and the receiver is not seen. Jitter needs the clock rate of a \
-                stream, which is found from its timestamps within 2 s if it is a usual one.",
+        about: "From the sequence numbers and timestamps of RTP, which SRTP leaves in the clear. A packet of a measured \
+                allocation costs about 50 ns more, one of the others less than 10, of the 5 µs that relaying takes; 0 costs \
+                nothing. Shown by `iceway sessions`, in /v1/quality by label and in iceway_call_quality_… . Loss between \
+                here and the receiver is not seen. Jitter needs the clock rate of a stream, which is found from its \
+                timestamps within 2 s if it is a usual one.",
         secret: false,
         reloads: true,
         field: |config| &mut config.quality.sample,
