@@ -14,6 +14,7 @@ mod cluster_metrics;
 mod cors;
 mod counters;
 mod dialects;
+mod doctor;
 mod drain;
 mod exchange;
 mod forwarded;
@@ -41,12 +42,13 @@ pub use cluster_metrics::ClusterFigures;
 pub use counters::{
     ApiCounters, ApiCounts, AuthenticationFailure, DecisionResult, JwksRefresh, RouteGroup, StatusClass,
 };
+pub use doctor::{DoctorCounts, DoctorLine, DoctorOrder, DoctorReport, EXAMINATION_TIME_MAX};
 pub use metrics::{Scrape, exposition};
 pub use problem::{FieldError, PROBLEMS, Problem, ProblemKind};
 pub use reload::{ReloadFault, ReloadOrder, ReloadReport};
 pub use routes::{openapi, router};
 pub use server::{
-    ControlError, ControlListener, ControlServer, HttpServer, HttpThreads, serve, serve_control,
+    ControlError, ControlListener, ControlServer, HttpServer, HttpThreads, Within, serve, serve_control,
 };
 pub use service::{Dialect, Service, ServiceState, Settings};
 pub use signal::SignalCounts;

@@ -25,8 +25,8 @@ use super::{
     problem::{INTERNAL, METHOD_NOT_ALLOWED, NOT_FOUND, NOT_READY, UNHEALTHY},
     signal,
     v1::{
-        allocations, api_keys, calls, credentials, drain, explain, ice_servers, nodes, quality, reload,
-        revocations, rooms, secrets, sessions, signal as v1_signal, usage,
+        allocations, api_keys, calls, credentials, doctor, drain, explain, ice_servers, nodes, quality,
+        reload, revocations, rooms, secrets, sessions, signal as v1_signal, usage,
     },
     web,
 };
@@ -119,6 +119,7 @@ fn endpoints() -> Endpoints {
             &[rooms::ROOM_PROBLEMS, rooms::ROOM_MESSAGE_PROBLEMS],
         )
         .add(Guard::Caller, routes!(nodes::list_nodes), &[])
+        .add(Guard::CallerOrAddress, routes!(doctor::examine), &[doctor::DOCTOR_PROBLEMS])
         .add(Guard::Caller, routes!(drain::drain_progress), &[drain::DRAIN_PROBLEMS])
         .add(Guard::Caller, routes!(drain::drain_node), &[drain::DRAIN_PROBLEMS])
         .add(Guard::Caller, routes!(drain::undo_drain), &[drain::DRAIN_PROBLEMS, drain::UNDO_PROBLEMS])

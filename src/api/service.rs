@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{
     caller::{Access, AccessError},
+    doctor::DoctorDesk,
     drain::Drain,
     ice_servers::{Reached, node_place, node_uris},
     reload::ReloadOrder,
@@ -51,6 +52,7 @@ pub struct ServiceState {
     reached: Reached,
     /// Whom to ask to read the configuration again, once somebody does.
     pub(super) reloads: OnceLock<mpsc::Sender<ReloadOrder>>,
+    pub(super) doctor: DoctorDesk,
     /// Whether clients are sent elsewhere.
     pub(super) drain: Drain,
 }
@@ -124,6 +126,7 @@ impl Service {
             drawn,
             reached,
             reloads: OnceLock::new(),
+            doctor: DoctorDesk::default(),
             drain: Drain::default(),
         })))
     }

@@ -36,7 +36,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// No file with one key in it is larger.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
 /// Where the packaged unit has the socket.
-const PACKAGED_SOCKET: &str = "/run/iceway/control.sock";
+pub(super) const PACKAGED_SOCKET: &str = "/run/iceway/control.sock";
 /// Stands for the server in requests over the socket.
 const SOCKET_HOST: &str = "localhost";
 

@@ -4,7 +4,7 @@ use super::{control_client::ControlClient, exit::Failure, serve::log_options, se
 use crate::{
     api::{ReloadFault, ReloadReport},
     cluster::Cluster,
-    config::{self, Config, Loaded, Problem},
+    config::{self, Config, ConfigError, Loaded, Problem},
 };
 use clap::ArgMatches;
 use serde_json::Value;
@@ -63,11 +63,8 @@ impl Serving<'_> {
     /// Takes over what can change while calls run, or says what that would be. A configuration with errors leaves
     /// everything as it was.
     pub(super) async fn reload(&mut self, is_dry: bool) -> Result<ReloadReport, Vec<ReloadFault>> {
-        let mut fresh = config::load(self.sources)
-            .map_err(|error| error.problems.iter().map(fault).collect::<Vec<_>>())?;
-        if let Some(trial) = &self.trial {
-            trial.add_to(&mut fresh);
-        }
+        let mut fresh =
+            self.read_again().map_err(|error| error.problems.iter().map(fault).collect::<Vec<_>>())?;
         let changes = self.loaded.changes(&fresh);
         self.loaded.keep_fixed(&mut fresh);
         self.check(&fresh.config)?;
@@ -80,6 +77,15 @@ impl Serving<'_> {
             self.take_over(fresh).await?;
         }
         Ok(report)
+    }
+
+    /// What is written now.
+    pub(super) fn read_again(&self) -> Result<Loaded, ConfigError> {
+        let mut fresh = config::load(self.sources)?;
+        if let Some(trial) = &self.trial {
+            trial.add_to(&mut fresh);
+        }
+        Ok(fresh)
     }
 
     /// Reads again and says what came of it in the log.

@@ -9,10 +9,11 @@ use tokio::{
 };
 
 use super::{
-    control::Control, drain::DrainWatch, exit::Failure, fault::Fault, notify::Notifier, trial::Trial,
+    control::Control, doctor::Examination, drain::DrainWatch, exit::Failure, fault::Fault, notify::Notifier,
+    trial::Trial,
 };
 use crate::{
-    api::{ReloadOrder, Service},
+    api::{DoctorOrder, ReloadOrder, Service},
     config::{Loaded, Sources},
     runtime::NodeHandle,
     telemetry::LogHandle,
@@ -42,6 +43,7 @@ impl Serving<'_> {
         let shard_ended = node.shard_ended();
         tokio::pin!(shard_ended);
         let mut orders = self.service.reload_orders();
+        let mut examinations = self.service.doctor_orders();
         let (mut watch, mut ticks) = (DrainWatch::new(), interval(DrainWatch::PERIOD));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -54,11 +56,12 @@ impl Serving<'_> {
                 _ = signals.interrupt.recv() => break,
                 _ = signals.hang_up.recv() => drop(self.reload_and_log(false).await),
                 Some(order) = orders.recv() => self.obey(order).await,
+                Some(order) = examinations.recv() => self.examine(order),
                 _ = signals.user_one.recv() => self.drain_as_signalled(),
                 _ = ticks.tick() => watch.look(&self.service).await,
             }
         }
-        drop(orders);
+        drop((orders, examinations));
         self.notifier.stopping();
         self.service.begin_final_drain();
         let time_max = self.loaded.config.runtime.drain_timeout;
@@ -80,6 +83,16 @@ impl Serving<'_> {
                 "Draining, as signalled: new allocations are made on other nodes; what is up goes on."
             );
         }
+    }
+
+    /// Looks at this node as somebody asks for it.
+    fn examine(&self, order: DoctorOrder) {
+        let examination = Examination {
+            loaded: self.loaded.clone(),
+            fresh: self.read_again(),
+            service: self.service.clone(),
+        };
+        examination.answer(order);
     }
 
     /// Reads the configuration again as somebody asks for it.

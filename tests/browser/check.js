@@ -34,10 +34,15 @@ async function check(context) {
   const page = await open(context, plan.url);
   if (plan.token) await logIn(page);
   await page.waitForSelector('#verdict:not([data-state=running])', { timeout: LIMIT_MS });
+  // The server looks at itself afterwards, for who may see it.
+  await page.waitForFunction(() => {
+    const doctor = document.querySelector('#doctor');
+    return doctor.hidden || doctor.dataset.state !== 'running';
+  }, undefined, { timeout: LIMIT_MS });
   await pictures(page, 'check');
   return page.evaluate(() => {
     const text = (element, selector) => element.querySelector(selector)?.textContent.trim() ?? '';
-    const rows = [...document.querySelectorAll('.group')].flatMap((group) => [...group.querySelectorAll('.row')].map((row) => ({
+    const rows = [...document.querySelectorAll('#groups .group')].flatMap((group) => [...group.querySelectorAll('.row')].map((row) => ({
       group: text(group, 'h2'),
       name: text(row, 'strong'),
       url: text(row, 'code'),
@@ -48,7 +53,12 @@ async function check(context) {
       figures: Object.fromEntries([...row.querySelectorAll('dd')].map((figure) => [figure.dataset.figure, figure.textContent])),
     })));
     const verdict = document.querySelector('#verdict');
-    return { verdict: { state: verdict.dataset.state, title: text(verdict, 'strong'), text: text(verdict, 'p') }, rows };
+    const doctor = [...document.querySelectorAll('.finding')].map((line) => ({
+      level: line.dataset.level, name: text(line, 'strong'), fact: text(line, '.fact'), mend: text(line, '.remedy'),
+      isSeen: line.checkVisibility(),
+    }));
+    const about = document.querySelector('#doctor').hidden ? null : text(document, '#doctor-about');
+    return { about, doctor, verdict: { state: verdict.dataset.state, title: text(verdict, 'strong'), text: text(verdict, 'p') }, rows };
   });
 }
 

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -263,6 +264,137 @@ fn redis_is_judged_by_its_password_and_its_rules() {
     }
 }
 
+#[test]
+fn a_running_server_looks_at_itself_for_who_may_ask() {
+    let socket = support_redis::Scratch::new("control");
+    let path = socket.path().join("control.sock");
+    let server = server(Setup::default().with("http.control_socket", format!("{path:?}")));
+    // Nobody but the tests knows the authority of its certificate.
+    let private = ("certificate.chain".to_owned(), "warning".to_owned());
+    let by_socket = || Doctor::bare().env("ICEWAY_HTTP_CONTROL_SOCKET", path.to_str().unwrap()).run();
+    let report = by_socket();
+    assert_eq!(report.wrong(), [private.clone()], "{}", report.text);
+    for id in ["reach.udp", "reach.tcp", "reach.tls"] {
+        assert_eq!(report.count(id, "ok"), 2, "both families, {id}: {}", report.text);
+    }
+    assert_eq!(report.count("server.changed", "ok"), 1, "{}", report.text);
+    assert!(report.value["about"].as_str().unwrap().starts_with("iceway doctor · node "), "{}", report.text);
+
+    let url = format!("http://{}", server.http);
+    let by_key = Doctor::outside(&server).arg("--server").arg(&url).env("ICEWAY_DOCTOR_KEY", API_KEY).run();
+    assert_eq!(by_key.count("server.report", "ok"), 1, "{}", by_key.text);
+    assert!(by_key.count("policy.peers", "ok") == 1 && by_key.wrong().is_empty(), "{}", by_key.text);
+    let new = serde_json::json!({ "name": "issues", "scopes": ["issue"] });
+    let key = server.post("/v1/api-keys", &new).expect(201).json()["key"].as_str().unwrap().to_owned();
+    let issuing = Doctor::outside(&server).arg("--server").arg(&url).env("ICEWAY_DOCTOR_KEY", &key).run();
+    assert_eq!(issuing.count("server.report", "skipped"), 1, "{}", issuing.text);
+    assert_eq!((issuing.count("policy.peers", "ok"), issuing.wrong()), (0, Vec::new()), "{}", issuing.text);
+
+    let file = server.directory().join("iceway.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}relay.lifetime_max = \"30m\"\n")).unwrap();
+    let changed = by_socket();
+    let expected = ("server.changed".to_owned(), "warning".to_owned());
+    assert_eq!(changed.wrong(), [private.clone(), expected], "{}", changed.text);
+    std::fs::write(&file, format!("{text}relay.lifetime_max = \"never\"\n")).unwrap();
+    let broken = by_socket();
+    let expected = ("configuration".to_owned(), "failure".to_owned());
+    assert_eq!(broken.wrong(), [private, expected], "{}", broken.text);
+    assert_eq!((broken.exit, broken.count("reach.udp", "ok")), (Some(1), 2), "it goes on: {}", broken.text);
+}
+
+#[test]
+fn the_control_socket_gives_what_no_configuration_has() {
+    let socket = support_redis::Scratch::new("control");
+    let path = socket.path().join("control.sock");
+    // Neither a secret nor users: what it relays with is known to the server alone.
+    let setup = Setup::default()
+        .with("http.control_socket", format!("{path:?}"))
+        .with("auth.users_file", "")
+        .with("auth.secret", "");
+    let server = server(setup);
+    let report = Doctor::inside(&server).run();
+    assert_eq!((report.wrong(), report.count("reach.udp", "ok")), (Vec::new(), 2), "{}", report.text);
+    assert!(report.text.contains("the server gives one"), "{}", report.text);
+}
+
+#[test]
+fn client_certificates_on_the_api_are_no_fault() {
+    let authority = support_redis::Authority::new();
+    let setup = Setup::default().with("http.client_ca_file", format!("{:?}", authority.certificate));
+    let server = server(setup);
+    let inside = Doctor::inside(&server).run();
+    assert_eq!((inside.wrong(), inside.count("reach.tls", "ok")), (Vec::new(), 2), "{}", inside.text);
+    let url = format!("https://{}", server.http);
+    let outside = Doctor::outside(&server).arg("--server").arg(&url).env("ICEWAY_DOCTOR_KEY", API_KEY).run();
+    assert_eq!((outside.wrong(), outside.count("server.report", "ok")), (Vec::new(), 1), "{}", outside.text);
+}
+
+#[test]
+fn redis_is_judged_behind_sentinels_in_a_cluster_and_over_tls() {
+    let server = server(Setup::default());
+    let key = server.directory().join("cluster.key");
+    std::fs::write(&key, "MDEyMzQ1Njc4OWFiY2RlZmdoaWprbG1ub3BxcnN0dXY=\n").unwrap();
+    private(&key);
+    let authority = Arc::new(support_redis::Authority::new());
+    let judge = |layout: &str, url: &str| {
+        for (user, password, expected) in [
+            ("iceway", "right", None),
+            ("iceway", "wrong", Some("redis.connect")),
+            ("lacking", "right", Some("redis.acl")),
+        ] {
+            let url = url.replacen("://", &format!("://{user}:{password}@"), 1);
+            let mut doctor =
+                Doctor::inside(&server).arg("--redis-cluster-key-file").arg(key.to_str().unwrap());
+            if url.starts_with("rediss") {
+                for (flag, file) in [
+                    ("--redis-ca-file", &authority.certificate),
+                    ("--redis-certificate", &authority.client_certificate),
+                    ("--redis-private-key", &authority.client_key),
+                ] {
+                    private(file);
+                    doctor = doctor.arg(flag).arg(file.to_str().unwrap());
+                }
+            }
+            let report = doctor.env("ICEWAY_REDIS_URL", &url).run();
+            let expected: Vec<_> =
+                expected.map(|id| (id.to_owned(), "failure".to_owned())).into_iter().collect();
+            assert_eq!(report.wrong(), expected, "{layout}, {user}, {password}: {}", report.text);
+            assert_eq!(
+                report.count("redis.latency", "ok"),
+                usize::from(password == "right"),
+                "{layout}: {}",
+                report.text
+            );
+        }
+    };
+    let options = |rules: &str| {
+        let user = |name: &str, rest: &str| {
+            format!("user {name} on >right {} {rules} {rest}", iceway::cluster::ACL_RULE)
+        };
+        let lines = vec![user("iceway", ""), user("lacking", "-xadd")];
+        support_redis::Options {
+            lines,
+            tls: true,
+            authority: Some(Arc::clone(&authority)),
+            ..Default::default()
+        }
+    };
+    // Each is of the thread that starts it.
+    std::thread::scope(|scope| {
+        scope.spawn(|| judge("TLS", &support_redis::Redis::start_with(options("")).tls_url()));
+        scope.spawn(|| {
+            let sentinels = support_redis::Sentinels::start_with(&options(""));
+            judge("Sentinel over TLS", &sentinels.tls_url());
+        });
+        scope.spawn(|| {
+            let cluster =
+                support_redis::RedisCluster::start_with(&options(iceway::cluster::ACL_RULE_CLUSTER_7_0));
+            judge("Cluster over TLS", &cluster.tls_url());
+        });
+    });
+}
+
 /// A server whose files are as they should be.
 fn server(setup: Setup) -> Server {
     let server = Server::start(setup);
@@ -316,6 +448,12 @@ struct Doctor {
 }
 
 impl Doctor {
+    /// Without anything named.
+    fn bare() -> Self {
+        let arguments = ["doctor", "--json"].map(str::to_owned).to_vec();
+        Self { arguments, environment: Vec::new(), around: Vec::new() }
+    }
+
     fn inside(server: &Server) -> Self {
         Self::outside(server).arg("--config").arg(server.directory().join("iceway.toml").to_str().unwrap())
     }

@@ -31,6 +31,11 @@ fn every_way_is_green_and_a_login_token_is_asked_for() {
     assert_eq!(findings["complaints"], json!([]), "{findings:#}");
     assert_eq!(findings["verdict"]["state"], "good", "{findings:#}");
     assert_eq!(findings["verdict"]["title"], "Everything works", "{findings:#}");
+    assert_eq!(
+        findings["about"],
+        Value::Null,
+        "who is no administrator sees nothing of the server: {findings:#}"
+    );
     let rows = rows(&findings);
     assert_eq!(rows.len(), WAYS + 1, "and signaling: {findings:#}");
     for row in rows {
@@ -101,6 +106,7 @@ fn a_bare_start_is_tried_and_called_through_without_any_login() {
     let states: Vec<&str> = rows(&checks).into_iter().map(|row| text(row, "state")).collect();
     assert!(states.iter().filter(|state| **state == "good").count() >= 4, "{checks:#}");
     assert!(!states.contains(&"bad"), "{checks:#}");
+    says_what_the_doctor_says(&machine, &checks);
 
     for (camera, only_relay) in [(true, false), (false, true)] {
         let room = json!({ "camera": camera, "onlyRelay": only_relay });
@@ -119,6 +125,23 @@ fn a_bare_start_is_tried_and_called_through_without_any_login() {
         let pressed = if camera { json!(["mute true", "camera true"]) } else { json!(["camera true"]) };
         assert_eq!(call["pressed"], pressed, "what is drawn has no sound to mute: {call:#}");
     }
+}
+
+/// The page shows what the server finds itself, each line in the same words.
+fn says_what_the_doctor_says(machine: &Namespace, shown: &Value) {
+    let mut curl = machine.command("curl");
+    curl.args(["--silent", "--fail", "--max-time", "20", "http://127.0.0.1:9641/v1/doctor"]);
+    let output = curl.output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let lines = shown["doctor"].as_array().unwrap();
+    for check in report["checks"].as_array().unwrap() {
+        let line = lines.iter().find(|line| line["name"] == check["name"] && line["level"] == check["level"]);
+        let line = line.unwrap_or_else(|| panic!("not on the page: {check:#}\n{shown:#}"));
+        assert_eq!(line["mend"].as_str().unwrap(), text(check, "mend"), "{check:#}");
+        let is_wrong = ["warning", "failure"].contains(&text(check, "level"));
+        assert_eq!(line["isSeen"], is_wrong, "what is wrong is seen at once, the rest when asked: {line:#}");
+    }
+    assert!(shown["about"].as_str().unwrap().contains("iceway doctor finds on node"), "{shown:#}");
 }
 
 #[test]
@@ -155,6 +178,11 @@ fn tokens_of_a_bare_start_are_for_its_own_page_alone() {
     let own = Http::get(http, "/v1/ice-servers").key(bearer).send().expect(200).json();
     assert!(own["iceServers"].is_array(), "{own}");
     Http::get(http, "/v1/nodes").key(bearer).send().expect(403);
+    let report = Http::get(http, "/v1/doctor").send().expect(200).json();
+    assert_eq!(report["counts"]["failure"], 0, "{report:#}");
+    let stranger = Http::get(http, "/v1/doctor").key(bearer).header("Sec-Fetch-Site", "cross-site");
+    stranger.send().expect(403);
+    Http::get(http, "/v1/doctor").header("X-Forwarded-For", "203.0.113.9").send().expect(401);
     for (name, value) in [
         ("Sec-Fetch-Site", "cross-site"),
         ("Sec-Fetch-Site", "same-site"),

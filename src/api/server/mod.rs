@@ -7,6 +7,7 @@ mod pace;
 mod threads;
 mod tls;
 mod wide;
+mod within;
 
 use std::{
     io,
@@ -23,6 +24,7 @@ use tokio::{
 
 pub use self::control::{ControlError, ControlListener, ControlServer, serve_control};
 pub use self::threads::HttpThreads;
+pub use self::within::Within;
 use self::{connection::Connection, front::Front};
 use super::{Service, routes::router};
 

@@ -5,6 +5,7 @@ pub(crate) mod answers;
 pub(crate) mod api_keys;
 pub(crate) mod calls;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod fields;

@@ -40,6 +40,7 @@ const FILES: &[File] = &[
     own("/page/page.js", JAVASCRIPT, include_str!("page/page.js")),
     own("/page/check.js", JAVASCRIPT, include_str!("page/check.js")),
     own("/page/checks.js", JAVASCRIPT, include_str!("page/checks.js")),
+    own("/page/doctor.js", JAVASCRIPT, include_str!("page/doctor.js")),
     own("/page/words.js", JAVASCRIPT, include_str!("page/words.js")),
     own("/page/session.js", JAVASCRIPT, include_str!("page/session.js")),
     own("/page/room.js", JAVASCRIPT, include_str!("page/room.js")),

@@ -7,6 +7,6 @@ mod ways;
 
 pub(super) use assets::assets;
 pub(super) use page::page;
-pub(super) use trial::{__path_trial_token, TRIAL_PROBLEMS, trial_token};
+pub(super) use trial::{__path_trial_token, TRIAL_PROBLEMS, is_trial_page, trial_token};
 pub use trial::{TRIAL_AUDIENCE, TRIAL_ISSUER};
 pub(super) use ways::{__path_list_ways, list_ways};

@@ -84,6 +84,12 @@ pub(in crate::api) async fn trial_token(
     Ok(Answer(TrialToken { token: signed(&claims, secret.expose()), expires_in: LIFETIME_SECONDS }))
 }
 
+/// Whether the built-in page of a bare start asks, on the same machine.
+pub(in crate::api) fn is_trial_page(service: &Service, parts: &Parts) -> bool {
+    let is_trial = service.settings.load().config.jwt.trial_secret.is_some();
+    is_trial && is_from_here(parts) && is_same_origin(&parts.headers)
+}
+
 /// Whether a request comes from this machine, under a name of this machine: a page of a stranger whose own name leads
 /// here has that name in `Host`.
 pub(super) fn is_from_here(parts: &Parts) -> bool {

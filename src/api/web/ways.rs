@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::State;
+use axum::{extract::State, http::request::Parts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::trial::is_trial_page;
 use crate::{
     api::{
         Service,
@@ -13,6 +14,7 @@ use crate::{
         caller::Caller,
         ice_servers::{Reached, in_uri, public_of, remoteness},
     },
+    cluster::Scope,
     config::{Config, External},
     turn::Transport,
 };
@@ -71,6 +73,8 @@ struct Way {
 #[derive(Serialize, ToSchema)]
 pub(in crate::api) struct Ways {
     ways: Vec<Way>,
+    /// Whether the caller may ask what the server finds itself (`GET /v1/doctor`).
+    doctor: bool,
 }
 
 /// Names every way to the relay of this node, and those it does not have. Credentials are those of `/v1/ice-servers`.
@@ -80,9 +84,14 @@ pub(in crate::api) struct Ways {
     tag = "page",
     responses((status = 200, description = "The ways.", body = Ways))
 )]
-pub(in crate::api) async fn list_ways(State(service): State<Service>, _caller: Caller) -> Answer<Ways> {
+pub(in crate::api) async fn list_ways(
+    State(service): State<Service>,
+    caller: Caller,
+    parts: Parts,
+) -> Answer<Ways> {
     let settings = service.settings.load();
-    Answer(Ways { ways: ways(&settings.config, &service.node.public().external, service.reached()) })
+    let doctor = caller.scopes.allow(Scope::Admin) || is_trial_page(&service, &parts);
+    Answer(Ways { ways: ways(&settings.config, &service.node.public().external, service.reached()), doctor })
 }
 
 /// The transports, in the order in which clients like them.

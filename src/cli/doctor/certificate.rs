@@ -140,10 +140,10 @@ fn chain_of(verdict: &Verdict, length: usize) -> Finding {
         Verdict::NotYetValid => check.failure("a certificate of its chain is not valid yet").mend("renew the chain"),
         Verdict::Issuer if length == 1 => check
             .warning("no authority that is known here made it, and no chain is sent along")
-            .mend("put the issuer's certificates behind it (fullchain.pem); for an authority of your own give --ca-file"),
+            .mend("put the issuer's certificates behind it (fullchain.pem); for an authority of your own give --ca-file, or the server SSL_CERT_FILE"),
         Verdict::Issuer => check
             .warning("no authority that is known here vouches for its chain")
-            .mend("browsers refuse it unless they know the authority; for one of your own give --ca-file"),
+            .mend("browsers refuse it unless they know the authority; for one of your own give --ca-file, or the server SSL_CERT_FILE"),
         Verdict::Other(text) => check.failure(text.clone()).mend("have a new one made"),
     }
 }

@@ -20,9 +20,11 @@ pub(in crate::cli) fn doctor() -> Command {
         .about("Find out what is wrong with a server, and how to mend it")
         .long_about(
             "Find out what is wrong with a server, and how to mend it.\n\n\
-             Without --target and --server it looks at the node of this configuration from inside: run it on the\n\
-             machine of the server, with the flags, environment and file of `serve`. With one of them it looks at a\n\
-             server from outside, as its clients do; with --config too it does both.\n\n\
+             Without any flag the running server of this machine looks at itself, as its own user and with what it\n\
+             runs with (control socket). With --config or flags of `serve`, or without such a server, the node of that\n\
+             configuration is looked at from inside. With --target or --server it looks at a server from outside, as\n\
+             its clients do; with --config too it does both. A key with the scope admin shows what the server finds\n\
+             itself (GET /v1/doctor) too.\n\n\
              Every transport is tried with real allocations that exchange packets. The credential is made with the\n\
              configured secret, or comes from the API (--key-file, ICEWAY_DOCTOR_KEY), or is given (--username,\n\
              --password-file, ICEWAY_DOCTOR_USERNAME, ICEWAY_DOCTOR_PASSWORD).\n\n\

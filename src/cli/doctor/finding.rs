@@ -56,6 +56,10 @@ impl Level {
         (Self::Failure, "Does not work, or is not safe. Exit status 1."),
     ];
 
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().map(|(level, _)| *level).find(|level| level.as_str() == name)
+    }
+
     pub(in crate::cli) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -121,6 +125,8 @@ macro_rules! checks {
 checks! {
     Configuration Server "configuration" "The configuration can be used, and its own warnings.";
     Running Server "server.running" "The server answers, and takes new clients.";
+    Report Server "server.report" "What the node of `--server` finds when it looks at itself (`GET /v1/doctor`).";
+    Changed Server "server.changed" "The server runs with the configuration as it is written now.";
     Credential Server "server.credential" "There is a credential to try the relay with.";
     Name Reach "reach.name" "The host name of a URI is known to the DNS.";
     Stun Reach "reach.stun" "A Binding request is answered with the client's own address.";
@@ -169,6 +175,11 @@ checks! {
 }
 
 impl Check {
+    /// The check of that name, if this version knows it.
+    pub(super) fn of_id(id: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|check| check.id() == id)
+    }
+
     pub(super) fn found(self, level: Level, fact: impl Into<String>) -> Finding {
         Finding { check: self, subject: String::new(), level, fact: fact.into(), mend: None }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header, request::Builder};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Response, body::Incoming};
@@ -17,12 +17,14 @@ use hyper_util::{
 };
 use serde_json::Value;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::UnixStream,
     time::{Instant, timeout},
 };
 use zeroize::Zeroizing;
 
 use super::tls::Authorities;
+use crate::api::Within;
 
 /// From the connection to the end of the answer.
 const TIME_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +39,12 @@ pub(super) struct Http {
 
 enum Place {
     Socket(PathBuf),
-    Url { base: String, client: Client<HttpsConnector<HttpConnector>, Full<Bytes>> },
+    /// The process itself.
+    Within(Within),
+    Url {
+        base: String,
+        client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    },
 }
 
 /// What was answered.
@@ -71,6 +78,11 @@ impl Reply {
 impl Http {
     pub(super) const fn socket(path: PathBuf) -> Self {
         Self { place: Place::Socket(path), key: None }
+    }
+
+    /// This process asks itself.
+    pub(super) const fn within(within: Within) -> Self {
+        Self { place: Place::Within(within), key: None }
     }
 
     /// # Errors
@@ -108,19 +120,28 @@ impl Http {
     pub(super) fn shown(&self) -> String {
         match &self.place {
             Place::Socket(path) => path.display().to_string(),
+            Place::Within(_) => "this server".to_owned(),
             Place::Url { base, .. } => base.clone(),
         }
     }
 
     /// Whether the answerer takes us for somebody.
     pub(super) const fn has_access(&self) -> bool {
-        matches!(self.place, Place::Socket(_)) || self.key.is_some()
+        matches!(self.place, Place::Socket(_) | Place::Within(_)) || self.key.is_some()
     }
 
     /// # Errors
     /// Why there is no answer, in a few words.
     pub(super) async fn get(&self, path: &str) -> Result<Reply, String> {
         self.ask(Method::GET, path, None, &[]).await
+    }
+
+    /// For what takes longer than usual.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub(super) async fn get_within(&self, path: &str, time_max: Duration) -> Result<Reply, String> {
+        self.ask_within(Method::GET, path, None, &[], time_max).await
     }
 
     /// # Errors
@@ -138,6 +159,17 @@ impl Http {
         body: Option<&Value>,
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Reply, String> {
+        self.ask_within(method, path, body, headers, TIME_MAX).await
+    }
+
+    async fn ask_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(HeaderName, HeaderValue)],
+        time_max: Duration,
+    ) -> Result<Reply, String> {
         let begun = Instant::now();
         let work = async {
             let response = self.send(method, path, body, headers).await.map_err(|error| in_short(&error))?;
@@ -151,8 +183,8 @@ impl Http {
             };
             Ok(Reply { status, headers, body, took: begun.elapsed() })
         };
-        let late = || format!("no answer within {} s", TIME_MAX.as_secs());
-        timeout(TIME_MAX, work).await.map_err(|_| late())?
+        let late = || format!("no answer within {} s", time_max.as_secs());
+        timeout(time_max, work).await.map_err(|_| late())?
     }
 
     async fn send(
@@ -163,7 +195,7 @@ impl Http {
         headers: &[(HeaderName, HeaderValue)],
     ) -> anyhow::Result<Response<Incoming>> {
         let base = match &self.place {
-            Place::Socket(_) => "",
+            Place::Socket(_) | Place::Within(_) => "",
             Place::Url { base, .. } => base.as_str(),
         };
         let mut request = Request::builder().method(method).uri(format!("{base}{path}"));
@@ -183,17 +215,21 @@ impl Http {
         let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
         match &self.place {
             Place::Url { client, .. } => Ok(client.request(request.body(Full::new(bytes))?).await?),
-            Place::Socket(path) => {
-                let stream = UnixStream::connect(path).await?;
-                let (mut sender, connection) =
-                    hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-                // Ends with the answer.
-                tokio::spawn(connection.with_upgrades());
-                let request = request.header(header::HOST, "localhost").body(Full::new(bytes))?;
-                Ok(sender.send_request(request).await?)
-            }
+            Place::Socket(path) => over(UnixStream::connect(path).await?, request, bytes).await,
+            Place::Within(within) => over(within.connect(), request, bytes).await,
         }
     }
+}
+
+async fn over<S>(stream: S, request: Builder, body: Bytes) -> anyhow::Result<Response<Incoming>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // Ends with the answer.
+    tokio::spawn(connection.with_upgrades());
+    let request = request.header(header::HOST, "localhost").body(Full::new(body))?;
+    Ok(sender.send_request(request).await?)
 }
 
 /// The innermost cause says most.

@@ -23,7 +23,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    api::ice_servers::remoteness,
+    api::{Within, ice_servers::remoteness},
     cli::{known::Known, now_unix},
     config::{self, Config, ConfigError, Loaded, Sources, StaticUserSecret},
     credentials::Directory,
@@ -34,6 +34,8 @@ use crate::{
 /// The node of this machine.
 pub(super) struct Inside {
     loaded: Loaded,
+    /// Where it is the server itself that looks.
+    within: Option<Within>,
     interfaces: Vec<IpAddr>,
 }
 
@@ -42,7 +44,12 @@ impl Inside {
     /// The configuration is wrong.
     pub(super) fn of(sources: &Sources) -> Result<Box<Self>, ConfigError> {
         let loaded = config::load(sources)?;
-        Ok(Box::new(Self { loaded, interfaces: interface_addresses().unwrap_or_default() }))
+        Ok(Box::new(Self { loaded, within: None, interfaces: interface_addresses().unwrap_or_default() }))
+    }
+
+    /// The server itself, with what it runs with.
+    pub(super) fn of_server(loaded: Loaded, within: Within) -> Self {
+        Self { loaded, within: Some(within), interfaces: interface_addresses().unwrap_or_default() }
     }
 
     /// For the first line.
@@ -131,8 +138,11 @@ impl Inside {
         findings
     }
 
-    /// The control socket if there is one, else the HTTP listener.
+    /// This process, the control socket if there is one, else the HTTP listener.
     fn http(&self, plan: &Plan) -> Option<anyhow::Result<Http>> {
+        if let Some(within) = &self.within {
+            return Some(Ok(Http::within(within.clone())));
+        }
         let http = &self.config().http;
         if let Some(socket) = http.control_socket.0.as_ref().filter(|path| path.exists()) {
             return Some(Ok(Http::socket(socket.clone())));

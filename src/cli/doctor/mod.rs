@@ -15,6 +15,7 @@ mod reach;
 mod redis;
 mod relay;
 mod report;
+mod running;
 mod server;
 mod signaling;
 mod system;
@@ -33,6 +34,7 @@ pub(super) use command::doctor;
 pub(super) use finding::{Check, Level};
 use plan::Plan;
 use report::Report;
+pub(super) use running::Examination;
 
 use super::{exit::Failure, terminal};
 use crate::config;
@@ -44,8 +46,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let plan = Plan::of(matches)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("the system refuses an event queue")?;
-    let about = plan.about();
-    let findings = runtime.block_on(plan.carry_out(limit));
+    let (about, findings) = runtime.block_on(plan.carry_out(limit));
     // A resolver that hangs must not hold it up.
     runtime.shutdown_background();
     let report = Report::new(about, findings, begun.elapsed());

@@ -1,13 +1,14 @@
 //! What is looked at, from where, and with what.
 
 use std::{
+    collections::HashSet,
     env,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::anyhow;
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
@@ -15,12 +16,12 @@ use zeroize::Zeroizing;
 use super::{
     clock,
     command::{KEY_VARIABLE, PASSWORD_VARIABLE, USERNAME_VARIABLE, VARIABLES},
-    finding::{Check, Finding, shown},
+    finding::{Check, Finding, Level, shown},
     http::Http,
     inside::Inside,
     reach::{self, Client},
     relay::Credential,
-    server, signaling,
+    running, server, signaling,
     target::Target,
     tls::Authorities,
 };
@@ -36,6 +37,8 @@ const FILE_BYTES_MAX: u64 = 4096;
 pub(super) struct Plan {
     /// The node of this machine, if it is looked at.
     inside: Option<Result<Box<Inside>, ConfigError>>,
+    /// The server of this machine, which looks at itself unless something else is named.
+    socket: Option<PathBuf>,
     /// URIs that were named.
     targets: Vec<Target>,
     /// The API that was named.
@@ -61,6 +64,10 @@ impl Plan {
         let (server, sources) = (text("server"), own_sources(matches));
         let is_outside = !targets.is_empty() || server.is_some();
         let is_inside = !is_outside || sources.file.is_some() || !sources.flags.is_empty();
+        let has_wishes = ["stun", "origin", "username", "ca-file"]
+            .iter()
+            .any(|name| matches.value_source(name) == Some(ValueSource::CommandLine));
+        let is_unnamed = !is_outside && sources.file.is_none() && sources.flags.is_empty() && !has_wishes;
         let authorities = Authorities::read(file("ca-file"));
         if file("ca-file").is_some()
             && let Err(error) = &authorities
@@ -69,6 +76,7 @@ impl Plan {
         }
         Ok(Self {
             inside: is_inside.then(|| Inside::of(&sources)),
+            socket: if is_unnamed { running::socket(&sources) } else { None },
             targets,
             server,
             key: secret(file("key-file"), "--key-file", KEY_VARIABLE)?,
@@ -80,8 +88,24 @@ impl Plan {
         })
     }
 
+    /// What a server looks at by itself.
+    pub(super) fn of_server(inside: Inside) -> Self {
+        Self {
+            inside: Some(Ok(Box::new(inside))),
+            socket: None,
+            targets: Vec::new(),
+            server: None,
+            key: None,
+            given: None,
+            stun: Vec::new(),
+            peers: Vec::new(),
+            origin: None,
+            authorities: Authorities::read(None),
+        }
+    }
+
     /// The first line of the report.
-    pub(super) fn about(&self) -> String {
+    fn about(&self) -> String {
         let mut parts = Vec::new();
         match &self.inside {
             Some(Ok(inside)) => parts.push(inside.about()),
@@ -94,14 +118,20 @@ impl Plan {
                 self.targets.iter().map(|target| target.host.as_str()).collect();
             parts.extend(hosts.into_iter().map(str::to_owned));
         }
-        format!("iceway doctor · {}", parts.join(" · "))
+        headline(&parts.join(" · "))
     }
 
-    /// Looks at everything at once, for no longer than `limit`.
-    pub(super) async fn carry_out(&self, limit: Duration) -> Vec<Finding> {
+    /// Looks at everything at once, for no longer than `limit`; the first line of the report, and what was found.
+    pub(super) async fn carry_out(&self, limit: Duration) -> (String, Vec<Finding>) {
         let over = Instant::now() + limit;
         let mut work: Vec<(&str, BoxFuture<'_, Vec<Finding>>)> = Vec::new();
-        match &self.inside {
+        let told = match &self.socket {
+            Some(path) => running::ask(&Http::socket(path.clone())).await.ok(),
+            None => None,
+        };
+        let about = told.as_ref().map_or_else(|| self.about(), |told| headline(&told.about));
+        let mut findings = told.map(|told| told.findings);
+        match self.inside.as_ref().filter(|_| findings.is_none()) {
             Some(Ok(inside)) => work.extend(inside.work(self)),
             Some(Err(error)) => work.push(("the configuration", async { unusable(error) }.boxed())),
             None => {}
@@ -120,7 +150,9 @@ impl Plan {
                 ]
             })
         });
-        join_all(looking).await.concat()
+        let found = join_all(looking).await.concat();
+        findings.get_or_insert_default().extend(found);
+        (about, findings.unwrap_or_default())
     }
 
     pub(super) fn authorities(&self) -> Option<&Authorities> {
@@ -149,10 +181,13 @@ impl Plan {
         let mut findings = Vec::new();
         let mut targets = self.targets.clone();
         let mut credentials = self.given();
+        let mut told = Vec::new();
         if let Some(url) = &self.server {
             match self.http(url) {
                 Ok(http) => {
-                    findings.extend(self.api(&http, &mut targets, &mut credentials).await);
+                    let api = self.api(&http, &mut targets, &mut credentials);
+                    findings.extend(api.await);
+                    told = self.told(&http).await;
                 }
                 Err(error) => {
                     findings.push(Check::Running.failure(error.to_string()).mend("correct --server"))
@@ -166,7 +201,25 @@ impl Plan {
         }
         let client = Client { credentials, authorities: self.authorities().cloned(), is_inside: false };
         findings.extend(reach::reach(&targets, &client).await);
+        // What clients see counts more than what the server sees of the same.
+        let own: HashSet<Check> = findings.iter().map(|finding| finding.check).collect();
+        told.retain(|finding| finding.level == Level::Failure || !own.contains(&finding.check));
+        findings.extend(told);
         findings
+    }
+
+    /// What the server finds itself, for administrators.
+    async fn told(&self, http: &Http) -> Vec<Finding> {
+        if !http.has_access() {
+            return Vec::new();
+        }
+        match running::ask(http).await {
+            Ok(told) => {
+                let fact = format!("{} looked at itself: {} lines", told.about, told.findings.len());
+                [vec![Check::Report.ok(fact)], told.findings].concat()
+            }
+            Err(finding) => vec![finding],
+        }
     }
 
     async fn api(
@@ -202,7 +255,11 @@ impl Plan {
     }
 }
 
-fn unusable(error: &ConfigError) -> Vec<Finding> {
+fn headline(about: &str) -> String {
+    format!("iceway doctor · {about}")
+}
+
+pub(super) fn unusable(error: &ConfigError) -> Vec<Finding> {
     let mend = "running servers go on with what they read before; `iceway check` says it again";
     error
         .problems

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::finding::{Check, Finding, Level, Section, shown};
+use crate::api::{DoctorCounts, DoctorLine, DoctorReport};
 
 /// What was looked at, with what was found.
 pub(super) struct Report {
@@ -96,20 +95,25 @@ impl Report {
 
     /// For programs.
     pub(super) fn json(&self, strict: bool) -> String {
-        let checks: Vec<Value> = self.findings.iter().map(as_json).collect();
-        let counts: serde_json::Map<String, Value> = Level::ALL
-            .iter()
-            .map(|(level, _)| (level.as_str().to_owned(), json!(self.count(*level))))
-            .collect();
-        let report = json!({
-            "ok": self.is_good(strict),
-            "about": self.about,
-            "version": env!("CARGO_PKG_VERSION"),
-            "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
-            "counts": counts,
-            "checks": checks,
-        });
-        format!("{}\n", serde_json::to_string_pretty(&report).unwrap_or_default())
+        format!("{}\n", serde_json::to_string_pretty(&self.view(strict)).unwrap_or_default())
+    }
+
+    /// As the API answers it.
+    pub(super) fn view(&self, strict: bool) -> DoctorReport {
+        DoctorReport {
+            ok: self.is_good(strict),
+            about: self.about.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            milliseconds: u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
+            counts: DoctorCounts {
+                ok: self.count(Level::Ok),
+                hint: self.count(Level::Hint),
+                skipped: self.count(Level::Skipped),
+                warning: self.count(Level::Warning),
+                failure: self.count(Level::Failure),
+            },
+            checks: self.findings.iter().map(line).collect(),
+        }
     }
 }
 
@@ -120,21 +124,17 @@ fn what(finding: &Finding) -> String {
     if finding.subject.is_empty() { name } else { format!("{name} {}", finding.subject) }
 }
 
-fn as_json(finding: &Finding) -> Value {
-    let mut value = json!({
-        "id": finding.check.id(),
-        "level": finding.level.as_str(),
-        "fact": finding.fact,
-    });
-    if let Some(object) = value.as_object_mut() {
-        if !finding.subject.is_empty() {
-            object.insert("subject".to_owned(), json!(finding.subject));
-        }
-        if let Some(mend) = &finding.mend {
-            object.insert("mend".to_owned(), json!(mend));
-        }
+fn line(finding: &Finding) -> DoctorLine {
+    let Finding { check, subject, level, fact, mend } = finding;
+    DoctorLine {
+        id: check.id(),
+        section: check.section().title(),
+        name: what(finding),
+        subject: Some(subject.clone()).filter(|subject| !subject.is_empty()),
+        level: level.as_str(),
+        fact: fact.clone(),
+        mend: mend.clone(),
     }
-    value
 }
 
 /// Colours, if there are any.
@@ -188,6 +188,8 @@ impl Paint {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn report() -> Report {
@@ -225,8 +227,8 @@ mod tests {
         assert_eq!(value["counts"], json!({"ok": 1, "hint": 1, "skipped": 0, "warning": 0, "failure": 1}));
         assert_eq!(
             value["checks"][1],
-            json!({"id": "reach.tcp", "subject": "192.0.2.1:3478", "level": "failure",
-                   "fact": "nothing listens there", "mend": "open the port"})
+            json!({"id": "reach.tcp", "section": "Ways to the relay", "name": "tcp 192.0.2.1:3478",
+                   "subject": "192.0.2.1:3478", "level": "failure", "fact": "nothing listens there", "mend": "open the port"})
         );
     }
 

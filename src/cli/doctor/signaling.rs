@@ -34,6 +34,10 @@ pub(super) async fn websocket(http: &Http, origin: Option<&str>) -> Finding {
     let whose = origin.map(|origin| format!(" for pages of {origin}")).unwrap_or_default();
     match http.ask(Method::GET, "/v1/signal", None, &headers).await {
         Ok(reply) if reply.status == 101 => check.ok(format!("opens{whose} in {}", shown(reply.took))),
+        // It is there; what keys are for is the operator's affair.
+        Ok(reply) if reply.json()["code"] == "scope_missing" => check
+            .skipped(format!("answers, but not to a key without the scope signal{whose}"))
+            .mend("add the scope signal to the key to have it tried"),
         Ok(reply) if reply.status == 403 && origin.is_some() => check
             .failure(format!("refused{whose}"))
             .mend(format!("add {:?} to signal.origins", origin.unwrap_or_default())),

@@ -44,6 +44,7 @@ impl Default for Setup {
 }
 
 impl Setup {
+    /// An empty value leaves the key out.
     pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.keys.insert(key.to_owned(), value.to_string());
         self
@@ -94,6 +95,7 @@ impl Server {
         let mut keys = usual_keys(setup.ip, [port, tls_port, http_port], &relay, &files);
         keys.extend(setup.keys);
         let http = keys["http.listen"].trim_matches('"').parse().unwrap();
+        keys.retain(|_, value| !value.is_empty());
         let lines: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
         std::fs::write(directory.path().join("iceway.toml"), lines.concat()).unwrap();
         let process = run(program, directory.path(), http, "iceway");

@@ -1,6 +1,7 @@
 // The view of the checks: runs them, shows what comes of it.
 
 import { gather, loop } from './checks.js';
+import { clear, examine, lines } from './doctor.js';
 import { ask, signal } from './session.js';
 import { judge, plain, title, unreachable, verdict } from './words.js';
 
@@ -30,6 +31,7 @@ export async function run() {
   $('verdict-title').textContent = 'Checking…';
   $('verdict-text').textContent = '';
   $('groups').replaceChildren();
+  clear();
   try {
     await tryAll();
   } finally {
@@ -40,13 +42,13 @@ export async function run() {
 
 /** Everything that was found, for who asks for help. */
 export function report() {
-  const lines = results.map(({ name, url, judged, figures }) =>
+  const rows = results.map(({ name, url, judged, figures }) =>
     [`[${judged.state}] ${name}: ${judged.says}`, url, figures, judged.wrong, judged.remedy].filter(Boolean).join(' | '));
-  return [`${$('verdict-title').textContent} ${$('verdict-text').textContent}`, ...lines, navigator.userAgent].join('\n');
+  return [`${$('verdict-title').textContent} ${$('verdict-text').textContent}`, ...rows, ...lines(), navigator.userAgent].join('\n');
 }
 
 async function tryAll() {
-  const [{ ways }, servers] = await Promise.all([ask('/v1/turn/ways'), credentials()]);
+  const [{ ways, doctor }, servers] = await Promise.all([ask('/v1/turn/ways'), credentials()]);
   const lists = new Map(GROUPS.map(([id, name, about]) => [id, group(id, name, about)]));
   const first = row(lists.get('signal'), 'WebSocket', new URL('/v1/signal', location.href).href.replace(/^http/, 'ws'));
   // Without a certificate there is no TLS at all: that is said once.
@@ -82,6 +84,8 @@ async function tryAll() {
   $('to-room').hidden = state === 'bad';
   $('verdict-title').textContent = headline;
   $('verdict-text').textContent = text;
+  // Last: it sends packets too, and would take throughput from the others.
+  if (doctor) await examine();
 }
 
 /** Whether every way of this family failed at once, and not those of the other. */
