@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,18 +15,33 @@ use super::{
     service::unix_millis,
 };
 use crate::{
-    cluster::{DrainProgress, NodeInfo, NodeState},
+    cluster::{DrainProgress, Health, NodeInfo, NodeState},
     turn::{Alternate, Label as _, Transport},
 };
 
+/// A name in ALTERNATE-DOMAIN is no longer (RFC 8489 §14.16).
+const DOMAIN_BYTES_MAX: usize = 255;
+
 /// Whether this node sends its clients elsewhere, and since when.
 #[derive(Debug, Default)]
-pub(super) struct Drain(Mutex<State>);
+pub(super) struct Drain {
+    state: Mutex<State>,
+    /// Drains whose time was over before all was gone.
+    late: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct State {
     begun: Option<Begun>,
-    /// What the relay names to clients.
+    takers: Takers,
+}
+
+/// Where new clients are sent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Takers {
+    /// How many nodes; `None` if clients are refused, as configured.
+    nodes: Option<u64>,
+    /// Their listeners: what the relay names to clients.
     alternates: Arc<[Alternate]>,
 }
 
@@ -39,7 +57,12 @@ struct Begun {
 
 impl Drain {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many were not over in time.
+    pub(super) fn late(&self) -> u64 {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// When it began and when it should be over, in seconds since the Unix epoch; zeros while the node serves.
@@ -64,7 +87,7 @@ impl Service {
     fn drain_with(&self, is_final: bool) -> bool {
         let config = &self.settings.load_full().config;
         let time_max = config.runtime.drain_timeout;
-        let alternates = self.alternates();
+        let takers = self.takers();
         let within =
             if is_final { time_max.min(config.signal.drain_within) } else { config.signal.drain_within };
         // All of it within the lock, so that nothing is left half done when somebody takes it back.
@@ -74,11 +97,19 @@ impl Service {
             let deadline = Instant::now() + time_max;
             state.begun = Some(Begun { since: unix_millis(), deadline, time_max, is_final });
         }
-        state.alternates = Arc::clone(&alternates);
-        self.node.drain(alternates);
+        if is_news {
+            say_if_nobody(&takers);
+        }
+        state.takers = takers;
+        self.node.drain(Arc::clone(&state.takers.alternates));
         self.signal.drain(within);
         self.cluster.announce();
         is_news
+    }
+
+    /// Notes that the time of a drain was over before all was gone.
+    pub fn count_late_drain(&self) {
+        self.drain.late.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Serves clients again. `false` if the process is to end.
@@ -97,7 +128,10 @@ impl Service {
     /// Whether clients are sent elsewhere, and how many are left.
     pub async fn drain_progress(&self) -> DrainProgress {
         let allocations = self.node.allocations().await as u64;
-        let begun = self.drain.state().begun;
+        let (begun, takers) = {
+            let state = self.drain.state();
+            (state.begun, state.takers.nodes)
+        };
         DrainProgress {
             state: if begun.is_some() { NodeState::Draining } else { NodeState::Serving },
             is_final: begun.is_some_and(|begun| begun.is_final),
@@ -107,6 +141,7 @@ impl Service {
             }),
             allocations,
             sockets: self.signaling_sockets() as u64,
+            takers: takers.filter(|_| begun.is_some()),
         }
     }
 
@@ -115,35 +150,60 @@ impl Service {
         if self.drain.state().begun.is_none() {
             return;
         }
-        let alternates = self.alternates();
+        let takers = self.takers();
         let mut state = self.drain.state();
-        if state.begun.is_some() && state.alternates != alternates {
-            state.alternates = Arc::clone(&alternates);
-            // Within the lock, so that no older list comes after a newer one.
-            self.node.drain(alternates);
+        // While other nodes cannot be heard, those that were there are a better guess than none.
+        let is_guess = takers.nodes == Some(0) && self.cluster.health() != Health::Connected;
+        if state.begun.is_none() || state.takers == takers || is_guess {
+            return;
+        }
+        let before = std::mem::replace(&mut state.takers, takers).nodes;
+        // Within the lock, so that no older list comes after a newer one.
+        self.node.drain(Arc::clone(&state.takers.alternates));
+        match (before, state.takers.nodes) {
+            (Some(0), Some(nodes @ 1..)) => {
+                tracing::info!(nodes, "New clients are sent to other nodes again.")
+            }
+            (_, Some(0)) => say_if_nobody(&state.takers),
+            _ => {}
         }
     }
 
     /// Where new clients can go: to the nodes that credentials would name.
-    fn alternates(&self) -> Arc<[Alternate]> {
+    fn takers(&self) -> Takers {
         let settings = self.settings.load_full();
         if !settings.config.runtime.drain_redirect {
-            return Arc::default();
+            return Takers::default();
         }
         let known = self.cluster.nodes();
         let own = self.cluster.id();
+        let now = match self.cluster.health() {
+            Health::Alone | Health::Connected => unix_millis(),
+            // As they were when they were last heard of.
+            Health::Degraded { since, .. } => since.min(unix_millis()),
+        };
         let preference = Preference {
             region: None,
             home: &settings.config.node.region,
             label: None,
             count: NODES_MAX,
             own,
-            now: unix_millis(),
+            now,
         };
+        let fits = |node: &NodeInfo| node.id != own && !node.addresses.is_empty();
+        let chosen = choose(&known.list, fits, &preference, || self.random());
         // In the order of their names: a list that says the same is the same.
-        let chosen = choose(&known.list, |node| node.id != own, &preference, || self.random());
         let chosen: BTreeMap<&str, &NodeInfo> = chosen.iter().map(|node| (node.id.as_str(), *node)).collect();
-        chosen.into_values().flat_map(alternates_of).collect()
+        let nodes = Some(chosen.len() as u64);
+        Takers { nodes, alternates: chosen.into_values().flat_map(alternates_of).collect() }
+    }
+}
+
+fn say_if_nobody(takers: &Takers) {
+    if takers.nodes == Some(0) {
+        tracing::warn!(
+            "No other node can take clients: new allocations are refused (508) until one serves, is heard of and has room."
+        );
     }
 }
 
@@ -163,7 +223,8 @@ fn domain_of(node: &NodeInfo) -> Option<&str> {
         let authority = uri.strip_prefix("turns:")?.split('?').next()?;
         let is_literal = authority.starts_with('[');
         let host = authority.split(':').next().filter(|host| !is_literal && !host.is_empty())?;
-        host.parse::<std::net::Ipv4Addr>().is_err().then_some(host)
+        let is_name = host.parse::<std::net::Ipv4Addr>().is_err() && host.len() <= DOMAIN_BYTES_MAX;
+        is_name.then_some(host)
     });
     names.into_iter().next()
 }

@@ -23,6 +23,8 @@ pub struct Scrape {
     pub is_draining: bool,
     /// When that began and when it should be over, in seconds since the Unix epoch; zeros while it does not.
     pub drain_times: (u64, u64),
+    /// Drains whose time was over before all was gone.
+    pub drains_late: u64,
     /// What nodes share and keep.
     pub cluster: ClusterFigures,
     /// Credentials made, by [`Dialect`].
@@ -49,6 +51,7 @@ impl Scrape {
             snapshot: service.node.snapshot().await,
             is_draining: service.node.is_draining(),
             drain_times: service.drain.times(),
+            drains_late: service.drain.late(),
             cluster: ClusterFigures::of(&service.cluster),
             issued,
             api: service.access.counters().counts(),
@@ -64,8 +67,18 @@ impl Scrape {
 /// # Errors
 /// A contradiction in the table of metrics, which its test rules out.
 pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
-    let Scrape { snapshot, is_draining, drain_times, cluster, issued, api, events, webhooks, signal } =
-        scrape;
+    let Scrape {
+        snapshot,
+        is_draining,
+        drain_times,
+        drains_late,
+        cluster,
+        issued,
+        api,
+        events,
+        webhooks,
+        signal,
+    } = scrape;
     let mut sheet = Sheet::new();
     let mut core = Counters::default();
     for shard in snapshot.shards.iter().flatten() {
@@ -73,6 +86,7 @@ pub fn exposition(scrape: &Scrape) -> Result<String, prometheus::Error> {
     }
     node(&mut sheet, snapshot, *is_draining);
     drain(&mut sheet, *drain_times, &core);
+    sheet.count(&metric::DRAIN_LATE, &[], *drains_late);
     allocations(&mut sheet, &core);
     traffic(&mut sheet, &core);
     refusals(&mut sheet, &core);

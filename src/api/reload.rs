@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     time::timeout,
 };
 use utoipa::ToSchema;
@@ -87,7 +90,10 @@ impl Service {
         let orders = self.reloads.get().ok_or_else(ending)?;
         let (answer, answered) = oneshot::channel();
         let order = ReloadOrder { dry_run, caller: caller.into(), answer };
-        orders.try_send(order).map_err(|_| ending())?;
+        orders.try_send(order).map_err(|error| match error {
+            TrySendError::Full(_) => NOT_READY.with("Too many have asked for it and wait."),
+            TrySendError::Closed(_) => ending(),
+        })?;
         match timeout(TIME_MAX, answered).await {
             Ok(Ok(Ok(report))) => Ok(report),
             Ok(Ok(Err(faults))) => Err(CONFIGURATION_INVALID

@@ -163,7 +163,8 @@ fn drain() -> Command {
              are up go on; new allocations are redirected to other nodes, no credential names the node any more,\n\
              and sessions of the signaling relay go to other nodes with fresh ICE servers. Does not end the\n\
              server: SIGTERM does, when it is drained or runtime.drain_timeout is over. --undo takes it back.\n\n\
-             With --wait, exit code 1 says that something was left when the time was over.",
+             With --wait, exit code 1 says that something was left when the time was over, that the server ended\n\
+             before, that somebody undid the drain, or that nobody answers any more.",
         )
         .arg(
             Arg::new("wait")
@@ -175,6 +176,7 @@ fn drain() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("DURATION")
+                .value_parser(super::drain::time)
                 .requires("wait")
                 .help("Wait no longer than this, such as 10m; runtime.drain_timeout of the server unless given"),
         )
@@ -189,6 +191,7 @@ fn drain() -> Command {
             Arg::new("node")
                 .long("node")
                 .value_name("ID")
+                .value_parser(super::drain::node_id)
                 .help("Which node; the one that is asked unless given"),
         )
         .args(super::control_client::server_flags())

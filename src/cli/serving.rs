@@ -127,7 +127,12 @@ async fn drain(node: &NodeHandle, service: &Service, time_max: Duration, signals
         () = signals.end() => tracing::info!("Ending at once."),
         (allocations, sockets) = all => {
             if allocations > 0 || sockets > 0 {
-                tracing::info!(allocations, sockets, "The time to drain is over.");
+                service.count_late_drain();
+                tracing::warn!(
+                    allocations,
+                    sockets,
+                    "The time to drain (runtime.drain_timeout) is over: what is left ends with the server."
+                );
             }
         }
     }

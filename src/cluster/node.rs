@@ -80,6 +80,9 @@ pub struct DrainProgress {
     pub allocations: u64,
     /// How many clients are connected for signaling.
     pub sockets: u64,
+    /// How many other nodes new clients are sent to; `None`: they are refused, as configured, or it serves.
+    #[serde(default)]
+    pub takers: Option<u64>,
 }
 
 impl DrainProgress {
@@ -91,12 +94,19 @@ impl DrainProgress {
         seconds_left: None,
         allocations: 0,
         sockets: 0,
+        takers: None,
     };
 
     /// Whether nothing is left of what was there.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.state == NodeState::Draining && self.allocations == 0 && self.sockets == 0
+    }
+
+    /// Whether something is left although the time is over.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.state == NodeState::Draining && !self.is_over() && self.seconds_left == Some(0)
     }
 }
 

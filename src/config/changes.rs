@@ -91,7 +91,9 @@ impl Loaded {
         let mut changes = Vec::new();
         for key in keys::all() {
             let (from, to) = (key.show(&self.config), key.show(&fresh.config));
-            if from != to && !key.secret {
+            let shown = [&from, &to].map(|text| text.as_deref().map(|text| without_queries(key.path, text)));
+            if !key.secret && shown[0] != shown[1] {
+                let [from, to] = shown;
                 changes.push(KeyChange { key: key.path, from, to, needs_restart: !key.reloads });
             } else if from != to || self.contents.get(key.path) != fresh.contents.get(key.path) {
                 let needs_restart = !(key.reloads || is_read_again(key.path));
@@ -115,6 +117,14 @@ impl Loaded {
                 None => fresh.contents.remove(key.path),
             };
         }
+    }
+}
+
+/// A value as it may be shown: where requests are sent to, some put a token into the query.
+fn without_queries(key: &str, text: &str) -> String {
+    match text.split_once('?') {
+        Some((url, _)) if key.ends_with("url") => format!("{url}?…\""),
+        _ => text.to_owned(),
     }
 }
 
@@ -214,6 +224,26 @@ mod tests {
         for (path, _) in FILES {
             assert!(keys::find(path).is_some(), "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_url_is_not_shown() {
+        let with = |url: &str| {
+            let environment = vec![("ICEWAY_AUTH_SECRET".into(), "a-secret-of-the-first-kind".into())];
+            let mut loaded = load(&Sources { environment, ..Sources::default() }).unwrap();
+            loaded.config.webhooks.url = Some(url.to_owned());
+            loaded
+        };
+        let before = with("https://a.example/hook?token=first");
+        let shown = |after: &str| {
+            let changes = before.changes(&with(after));
+            assert_eq!(changes.len(), 1);
+            (changes[0].from.clone().unwrap_or_default(), changes[0].to.clone().unwrap_or_default())
+        };
+        let moved = shown("https://b.example/hook?token=second");
+        assert_eq!(moved.0, "\"https://a.example/hook?…\"");
+        assert_eq!(moved.1, "\"https://b.example/hook?…\"");
+        assert_eq!(shown("https://a.example/hook?token=second").1, CHANGED);
     }
 
     #[test]

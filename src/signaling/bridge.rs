@@ -89,6 +89,7 @@ impl Server {
             token_id: None,
             created: now.monotonic,
             deadlines: Deadlines::default(),
+            ice_node: None,
             buckets: Buckets::default(),
             replies: Replies::default(),
             rooms: Vec::new(),

@@ -127,6 +127,8 @@ pub struct IceServers {
     pub json: Bytes,
     /// How long they are good for.
     pub ttl: Duration,
+    /// The node they name; `None` if that is not known.
+    pub node: Option<Box<str>>,
 }
 
 /// What a session may do.

@@ -71,6 +71,7 @@ impl Server {
     fn refresh_at(&mut self, now: Now, id: SessionId, servers: &IceServers) {
         if let Some(session) = self.sessions.get_mut(id) {
             session.deadlines.ice = Some(now.monotonic.after(refresh_in(servers.ttl)));
+            session.ice_node.clone_from(&servers.node);
             self.arm(id);
         }
     }
@@ -89,6 +90,16 @@ impl Server {
         };
         for session in sessions {
             self.ask_ice_servers_for(session, reason);
+        }
+    }
+
+    /// Only sessions whose ICE servers name such a node, or one that is not known, begin ICE anew.
+    pub(super) fn ask_ice_servers_instead_of(&mut self, is_gone: impl Fn(&str) -> bool) {
+        for id in self.sessions.ids() {
+            let session = self.sessions.get(id);
+            if session.is_some_and(|session| session.ice_node.as_deref().is_none_or(&is_gone)) {
+                self.ask_ice_servers_for(id, PushReason::Drain);
+            }
         }
     }
 

@@ -75,6 +75,7 @@ impl Server {
             token_id: None,
             created: now.monotonic,
             deadlines: Deadlines { resume: Some(resume_end), ..Deadlines::default() },
+            ice_node: None,
             buckets: Buckets::default(),
             replies: Replies::unpack(luggage.replies),
             rooms: luggage.rooms.clone(),

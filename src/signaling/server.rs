@@ -301,4 +301,9 @@ impl Server {
     pub fn push_ice_servers(&mut self, now: Now, reason: PushReason, user: Option<&UserId>) {
         self.ask_ice_servers(now, reason, user);
     }
+
+    /// Asks for fresh ICE servers for the sessions that have some of such nodes: these drain.
+    pub fn replace_ice_servers_of(&mut self, is_draining: impl Fn(&str) -> bool) {
+        self.ask_ice_servers_instead_of(is_draining);
+    }
 }

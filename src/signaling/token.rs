@@ -21,6 +21,7 @@ impl Server {
             .map(|end| now.monotonic.after(Duration::from_millis(end.saturating_sub(now.unix_millis))));
         if let Some(servers) = ice_servers {
             session.deadlines.ice = Some(now.monotonic.after(refresh_in(servers.ttl)));
+            session.ice_node = servers.node;
         }
         let role = session.role();
         if self.directory.session(id).is_some_and(|entry| entry.role != role) {

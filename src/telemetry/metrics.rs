@@ -65,6 +65,7 @@ metrics! {
     DRAINING: Gauge "iceway_draining" [], "1 while the node sends new clients to other nodes, else 0.";
     DRAIN_STARTED: Gauge "iceway_drain_started_timestamp_seconds" [], "When the node began to send its clients elsewhere, in seconds since the Unix epoch; 0 while it serves.";
     DRAIN_DEADLINE: Gauge "iceway_drain_deadline_timestamp_seconds" [], "When that should be over (runtime.drain_timeout), in seconds since the Unix epoch; 0 while it serves.";
+    DRAIN_LATE: Counter "iceway_drain_deadlines_missed_total" [], "Drains whose time (runtime.drain_timeout) was over while allocations or signaling sockets were left.";
     DRAIN_REDIRECTED: Counter "iceway_drain_redirected_total" [], "Allocations that were not made because the client was sent to another node (300).";
     SHARDS: Gauge "iceway_shards" [], "Threads that relay.";
     SHARDS_UNRESPONSIVE: Gauge "iceway_shards_unresponsive" [], "Threads that did not answer within a second; their counters are missing from this scrape.";

@@ -45,7 +45,12 @@ fn draining_ends_when_its_time_is_over() {
     let mut server = Server::start(&["--runtime-drain-timeout=1s"]);
     Client::new(server.udp).allocate().unwrap();
     server.signal("TERM");
-    assert_eq!(server.logged("The time to drain is over.")["allocations"], 1);
+    assert_eq!(
+        server
+            .logged("The time to drain (runtime.drain_timeout) is over: what is left ends with the server.")
+            ["allocations"],
+        1
+    );
     assert_eq!(server.ended().0.code(), Some(0));
 }
 

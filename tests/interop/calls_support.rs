@@ -1,6 +1,7 @@
 //! Pages in real browsers that call one another through `/iceway.js`, driven line by line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -98,6 +99,17 @@ impl Pages {
         server: &Server,
         namespace: Option<&Namespace>,
     ) {
+        self.open_at(name, browser, server.http, namespace);
+    }
+
+    /// Opens a page of whoever serves HTTP there.
+    pub(crate) fn open_at(
+        &mut self,
+        name: &str,
+        browser: Browser,
+        http: SocketAddr,
+        namespace: Option<&Namespace>,
+    ) {
         let browser = match browser {
             Browser::Chromium => "chromium",
             Browser::Firefox => "firefox",
@@ -105,7 +117,7 @@ impl Pages {
         let home = self.directory.path().join(name);
         std::fs::create_dir_all(&home).unwrap();
         self.ask(json!({
-            "open": name, "browser": browser, "url": format!("http://{}", server.http), "home": home,
+            "open": name, "browser": browser, "url": format!("http://{http}"), "home": home,
             "netns": namespace.map(Namespace::name),
         }));
         self.names.push(name.to_owned());

@@ -10,6 +10,7 @@ mod bad_files;
 mod browser;
 mod calls_browsers;
 mod calls_client;
+mod calls_drain;
 mod calls_networks;
 mod calls_support;
 mod change;

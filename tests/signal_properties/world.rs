@@ -285,7 +285,7 @@ fn identity(user: &str) -> Identity {
 }
 
 fn ice_servers() -> IceServers {
-    IceServers { json: Bytes::from_static(b"[]"), ttl: Duration::from_secs(600) }
+    IceServers { json: Bytes::from_static(b"[]"), ttl: Duration::from_secs(600), node: None }
 }
 
 /// Small bounds, so that scripts meet them.

@@ -359,7 +359,7 @@ impl World {
 
     fn ice_servers(&self) -> IceServers {
         let json = json!([{"urls": ["turn:t1.example.org"], "username": self.now.unix_millis.to_string()}]);
-        IceServers { json: Bytes::from(json.to_string()), ttl: self.ice_life }
+        IceServers { json: Bytes::from(json.to_string()), ttl: self.ice_life, node: None }
     }
 
     /// Does what the relay says.

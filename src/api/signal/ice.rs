@@ -100,9 +100,11 @@ impl Service {
             ..Order::new(Dialect::Signaling, user, ttl)
         };
         let issued = self.issue(&order, &settings).map_err(|problem| of_problem(&problem))?;
+        // They are of one node (`Order::new`).
+        let node = issued.nodes.first().map(|(id, _)| id.as_str().into());
         let json = serde_json::to_vec(&ice_servers(issued))
             .map_err(|_| denial(ErrorCode::Internal, "ICE servers cannot be written."))?;
-        Ok(IceServers { json: json.into(), ttl })
+        Ok(IceServers { json: json.into(), ttl, node })
     }
 }
 

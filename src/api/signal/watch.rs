@@ -146,11 +146,13 @@ impl Service {
         let others = nodes.list.iter().filter(|node| node.id != self.cluster.id());
         let draining: BTreeSet<String> =
             others.filter(|node| node.state == NodeState::Draining).map(|node| node.id.clone()).collect();
-        let is_news = !draining.is_subset(&seen.draining);
-        seen.draining = draining;
-        if is_news && !self.signal.is_draining() {
-            self.signal.hub.with(|server, now| server.push_ice_servers(now, PushReason::Drain, None));
+        let begun: BTreeSet<&String> = draining.difference(&seen.draining).collect();
+        // One that drains itself has handed out all anew.
+        if !begun.is_empty() && !self.signal.is_draining() {
+            let is_begun = |node: &str| begun.iter().any(|begun| *begun == node);
+            self.signal.hub.with(|server, _| server.replace_ice_servers_of(is_begun));
         }
+        seen.draining = draining;
         if self.node.is_draining() {
             self.signal.drain(self.settings.load().config.signal.drain_within);
         }

@@ -59,6 +59,10 @@ pub(crate) struct DrainView {
     /// Until runtime.drain_timeout is over. What is left then is cut only if the process ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     seconds_left: Option<u64>,
+    /// How many other nodes new clients are sent to (300); with 0 they are refused (508). Only while it drains with
+    /// runtime.drain_redirect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takers: Option<u64>,
 }
 
 /// Whether a node sends its clients elsewhere, and how many are left.
@@ -137,7 +141,17 @@ async fn ask(service: &Service, id: String, ask: Ask) -> Result<Answer<DrainView
 impl DrainView {
     fn of(id: String, progress: DrainProgress) -> Self {
         let drained = progress.is_over();
-        let DrainProgress { state, is_final, since, seconds_left, allocations, sockets } = progress;
-        Self { id, state: state.into(), ending: is_final, drained, allocations, sockets, since, seconds_left }
+        let DrainProgress { state, is_final, since, seconds_left, allocations, sockets, takers } = progress;
+        Self {
+            id,
+            state: state.into(),
+            ending: is_final,
+            drained,
+            allocations,
+            sockets,
+            since,
+            seconds_left,
+            takers,
+        }
     }
 }

@@ -234,6 +234,7 @@ impl Joint {
                 seconds_left: None,
                 allocations: self.node.allocations().await as u64,
                 sockets: 0,
+                takers: None,
             },
         }
     }

@@ -25,6 +25,8 @@ pub(super) struct Session {
     /// When it began.
     pub(super) created: Instant,
     pub(super) deadlines: Deadlines,
+    /// The node that its ICE servers name, if that is known.
+    pub(super) ice_node: Option<Box<str>>,
     pub(super) buckets: Buckets,
     pub(super) replies: Replies,
     /// Rooms it is in.

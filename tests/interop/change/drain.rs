@@ -1,91 +1,24 @@
 //! A node that is drained under load: what is up goes on to its end, everybody else goes to the other node.
 
 use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    process::{Command, Output, Stdio},
-    thread::JoinHandle,
+    process::Command,
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
-use serde_json::{Value, json};
-use stun::{attributes::AttrType, message::METHOD_ALLOCATE};
+use serde_json::Value;
 
-use super::{client, issue, json_of, setup, traffic::Talk, udp};
-use crate::signal_support::{API_KEY, Came, Client as Caller, Issuer, Node, soon, until};
-use crate::support::{
-    Client, Process, Tool,
-    client::{Attribute, REQUESTED_TRANSPORT, UDP},
+use super::{
+    SECRET, address, client, issue, json_of,
+    scene::{MEET_LIMIT, Scene, names, progress, sent_to, usual},
+    traffic::Talk,
+    udp,
 };
-use crate::support_redis::Redis;
+use crate::signal_support::{Came, Client as Caller, Node, soon, until};
+use crate::support::{Process, Tool};
 
-/// Nodes find one another with their first heartbeats.
-const MEET_LIMIT: Duration = Duration::from_secs(20);
 /// By then no node names one that drains.
 const TOLD: Duration = Duration::from_secs(1);
-const ALTERNATE_SERVER: u16 = 0x8023;
-/// What nodes of these tests have (`signal_support`).
-const SECRET: &str = "a secret of thirty-two characters";
-
-/// Two nodes with their Redis, and what commands need to reach them.
-struct Scene {
-    nodes: [Node; 2],
-    issuer: Issuer,
-    _redis: Redis,
-    key_file: PathBuf,
-}
-
-impl Scene {
-    async fn start(name: &str) -> Self {
-        let (redis, issuer) = (Redis::start(), Issuer::new());
-        let setup = setup().with("signal.drain_within", "\"2s\"").with("runtime.drain_timeout", "\"40s\"");
-        let nodes = ["n1", "n2"].map(|id| Node::start(&issuer, setup.clone().in_cluster(id, &redis.url())));
-        let key_file = std::env::temp_dir().join(format!("iceway-drain-{}-{name}", std::process::id()));
-        fs::write(&key_file, API_KEY).unwrap();
-        until("the nodes know one another", MEET_LIMIT, || nodes.iter().all(|node| node.known_nodes() == 2))
-            .await;
-        Self { nodes, issuer, _redis: redis, key_file }
-    }
-
-    /// Of somebody who may relay.
-    fn token(&self, user: &str) -> String {
-        let mut grants = Issuer::grants("web");
-        grants["turn"] = json!({ "use": true });
-        self.issuer.token_with(user, grants)
-    }
-
-    /// `iceway drain`, asking one of the nodes.
-    fn drain(&self, at: usize, arguments: &[&str]) -> JoinHandle<Output> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_iceway"));
-        command.arg("drain").args(arguments).arg("--server").arg(format!("http://{}", self.nodes[at].http));
-        command.arg("--key-file").arg(&self.key_file).stdin(Stdio::null());
-        std::thread::spawn(move || command.output().unwrap())
-    }
-}
-
-impl Drop for Scene {
-    fn drop(&mut self) {
-        drop(fs::remove_file(&self.key_file));
-    }
-}
-
-/// Whether what is handed to clients names a node.
-fn names(servers: &Value, node: &Node) -> bool {
-    servers.to_string().contains(&format!("turn:{}", udp(node)))
-}
-
-/// Where a client is sent by its Allocate.
-fn sent_to(client: &mut Client) -> SocketAddr {
-    assert_eq!(client.allocate(), Err(300));
-    let wanted = [Attribute::Raw(REQUESTED_TRANSPORT, UDP.to_vec())];
-    let answer = client.exchange(&client.signed(METHOD_ALLOCATE, &wanted)).unwrap();
-    let value = answer.get(AttrType(ALTERNATE_SERVER)).unwrap();
-    assert_eq!(value[1], 1, "an IPv4 address");
-    let port = u16::from_be_bytes([value[2], value[3]]);
-    SocketAddr::from(([value[4], value[5], value[6], value[7]], port))
-}
 
 /// The client is told to go, handed ICE servers that do not name its node, and goes on at another.
 async fn moves(mut caller: Caller, from: &Node, to: &Node) -> Caller {
@@ -120,13 +53,13 @@ async fn a_drain_under_traffic_costs_no_datagram_and_no_session() {
     let bob = Caller::open(other, &scene.token("bob")).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
 
-    let begun = Instant::now();
     let command = scene.drain(1, &["--node", "n1", "--wait", "--timeout", "60s"]);
-    until("no credential names it", TOLD * 3, || {
-        scene.nodes.iter().all(|node| !names(&issue(node), draining))
-    })
-    .await;
-    eprintln!("no node names it {:?} after the command was started", begun.elapsed());
+    // From then on the server has been told.
+    until("it drains", MEET_LIMIT, || progress(draining, "n1")["state"] == "draining").await;
+    let begun = Instant::now();
+    until("no credential names it", TOLD, || scene.nodes.iter().all(|node| !names(&issue(node), draining)))
+        .await;
+    eprintln!("no node names it {:?} after it was told to drain", begun.elapsed());
     for node in &scene.nodes {
         assert!(names(&issue(node), other));
     }
@@ -141,8 +74,9 @@ async fn a_drain_under_traffic_costs_no_datagram_and_no_session() {
 
     // While all that happens, and some time after, nothing of what is up is lost.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let progress = json_of(other.get("/v1/drain?node=n1"), 200);
-    assert_eq!((&progress["state"], &progress["allocations"]), (&"draining".into(), &3.into()), "{progress}");
+    let far = progress(other, "n1");
+    assert_eq!((&far["state"], &far["allocations"]), (&"draining".into(), &3.into()), "{far}");
+    assert_eq!(far["takers"], 1, "{far}");
     assert!(draining.metric("iceway_drain_deadline_timestamp_seconds", &[]) > 0.0);
     assert!(draining.metric("iceway_drain_redirected_total", &[]) >= 2.0);
     let mut left = Vec::new();
@@ -175,7 +109,7 @@ async fn a_signal_drains_without_an_end_and_it_can_be_taken_back() {
     let undone = scene.drain(1, &["--node", "n1", "--undo"]).join().unwrap();
     assert_eq!(String::from_utf8_lossy(&undone.stdout), "n1 serves again.\n");
     assert_eq!(draining.get("/readyz").0, 200);
-    until("it is named again", TOLD * 3, || scene.nodes.iter().all(|node| names(&issue(node), draining)))
+    until("it is named again", MEET_LIMIT, || scene.nodes.iter().all(|node| names(&issue(node), draining)))
         .await;
     let mut held = client(other, draining);
     held.allocate().unwrap();
@@ -187,7 +121,7 @@ async fn a_signal_drains_without_an_end_and_it_can_be_taken_back() {
     assert!(said.contains("n1 is not drained in time: 1 allocations"), "{said}");
     // Told to end, it waits for what is left, and nobody takes that back.
     draining.signal(Signal::SIGTERM);
-    until("it ends", MEET_LIMIT, || json_of(other.get("/v1/drain?node=n1"), 200)["ending"] == true).await;
+    until("it ends", MEET_LIMIT, || progress(other, "n1")["ending"] == true).await;
     assert_eq!(draining.request("DELETE", "/v1/nodes/n1/drain", "").0, 409);
     held.refresh(0).unwrap();
     until("it has ended", MEET_LIMIT, || scene.nodes[0].has_ended()).await;
@@ -195,26 +129,26 @@ async fn a_signal_drains_without_an_end_and_it_can_be_taken_back() {
 
 #[tokio::test]
 async fn the_client_of_coturn_follows_to_the_other_node() {
-    let scene = Scene::start("uclient").await;
+    let setup = usual().with("listen.tcp", r#"["127.0.0.1:0"]"#);
+    let scene = Scene::with("uclient", [setup.clone(), setup]).await;
     let [draining, other] = &scene.nodes;
     json_of(draining.post("/v1/nodes/n1/drain", &Value::Null), 200);
-    let mut command = Command::new("turnutils_uclient");
-    command.args([
-        "-y",
-        "-c",
-        "-u",
-        "bob",
-        "-W",
-        SECRET,
-        "-p",
-        &udp(draining).port().to_string(),
-        "127.0.0.1",
-    ]);
-    let directory = std::env::temp_dir();
-    let run = Tool::of(Process::start(command, &directory, "uclient-drain"), Duration::from_secs(40));
-    let line = run.output.lines().rfind(|line| line.contains("tot_send_msgs="));
-    let line = line.unwrap_or_else(|| panic!("{}", run.output));
-    assert!(line.contains("tot_send_msgs=10, tot_recv_msgs=10"), "{}", run.output);
-    assert!(other.metric("iceway_allocations_created_total", &[]) >= 2.0);
+    // Over UDP and TCP side by side.
+    let tcp = address(draining, "tcp");
+    let runs = [("udp", vec![], udp(draining)), ("tcp", vec!["-t"], tcp)].map(|(name, flags, at)| {
+        let mut command = Command::new("turnutils_uclient");
+        command.args(flags).args(["-y", "-c", "-u", "bob", "-W", SECRET, "-p"]);
+        command.args([&at.port().to_string(), "127.0.0.1"]);
+        let directory = std::env::temp_dir();
+        let process = Process::start(command, &directory, &format!("uclient-drain-{name}"));
+        std::thread::spawn(move || Tool::of(process, Duration::from_secs(40)).output)
+    });
+    for run in runs {
+        let output = run.join().unwrap();
+        let line = output.lines().rfind(|line| line.contains("tot_send_msgs="));
+        let line = line.unwrap_or_else(|| panic!("{output}"));
+        assert!(line.contains("tot_send_msgs=10, tot_recv_msgs=10"), "{output}");
+    }
+    assert!(other.metric("iceway_allocations_created_total", &[]) >= 4.0);
     assert_eq!(draining.metric("iceway_allocations_created_total", &[]), 0.0);
 }
