@@ -112,6 +112,10 @@ impl Peers for MeshPeers {
                     let mut nodes = shared.nodes.lock().unwrap();
                     let Some((info, _)) = nodes.get_mut(&id) else { return };
                     (info.state, info.load) = (state, load);
+                    if let Some(place) = host.place() {
+                        (info.uris, info.addresses, info.public) =
+                            (place.uris, place.addresses, place.public);
+                    }
                     nodes
                         .iter()
                         .filter(|(other, _)| **other != id)
