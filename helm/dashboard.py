@@ -74,7 +74,7 @@ ROWS = [
         ("Answers to Allocate", GRAPH, 12, "ops", "401 once for each client is usual.",
          [('sum by (code) (rate(iceway_stun_responses_total{@,method="allocate"}[$__rate_interval]))', "{{code}}")]),
         ("Other requests that failed", GRAPH, 12, "ops", "By method and code; 438 is usual.",
-         [('sum by (method, code) (rate(iceway_stun_responses_total{@,method!="allocate",code!="success"}[$__rate_interval]))', "{{method}} {{code}}")]),
+         [('sum by (method, code) (rate(iceway_stun_responses_total{@,method!="allocate",code!="success"}[$__rate_interval])) > 0', "{{method}} {{code}}")]),
         ("Credentials refused", GRAPH, 8, "ops", "By reason; stale_nonce is usual.",
          [('sum by (reason) (rate(iceway_authentication_failures_total{@}[$__rate_interval]))', "{{reason}}")]),
         ("Quotas used up", GRAPH, 8, "ops", "Allocations refused.",
@@ -82,7 +82,7 @@ ROWS = [
         ("Peers denied", GRAPH, 8, "ops", "By the built-in list or by peers.deny.",
          [('sum by (rule) (rate(iceway_peers_denied_total{@}[$__rate_interval]))', "{{rule}}")]),
         ("Drops", GRAPH, 12, "pps", "By reason; no_permission is usual while calls are set up.",
-         [('sum by (reason) (rate(iceway_datagrams_dropped_total{@}[$__rate_interval]))', "{{reason}}")]),
+         [('sum by (reason) (rate(iceway_datagrams_dropped_total{@}[$__rate_interval])) > 0', "{{reason}}")]),
         ("Dropped for slow TCP clients", GRAPH, 12, "pps", "Media that a client did not read in time.",
          [('sum by (instance) (rate(iceway_stream_datagrams_dropped_total{@}[$__rate_interval]))', "{{instance}}")]),
         ("The kernel refused", GRAPH, 12, "pps", "Sends by reason, and receives that failed.",
@@ -259,7 +259,9 @@ def panel(member, place):
         "targets": [target(number, query, legend, kind) for number, (query, legend) in enumerate(queries)],
     }
     if kind == TABLE:
-        made["transformations"] = [{"id": "organize", "options": {"excludeByName": {"Time": True}}}]
+        # Of what runs where the value says nothing.
+        hidden = {"Time": True, **({"Value": True} if unit == "short" else {})}
+        made["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
     return made
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes helm/iceway/README.md: its text stands here, its table comes from values.yaml and the comments in there.
+"""Writes helm/iceway/README.md: its text stands here, its tables come from the alerts, and from values.yaml with its comments.
 
 With --check nothing is written; it fails if the file is not what would be. Needs PyYAML (.tools/python has it).
 """
@@ -15,7 +15,7 @@ CHART = pathlib.Path(__file__).resolve().parent / "iceway"
 
 TEXT = """# iceway for Kubernetes
 
-<!-- Written by helm/readme.py from values.yaml; a test keeps it so. -->
+<!-- Written by helm/readme.py from values.yaml and files/iceway.rules.yml; a test keeps it so. -->
 
 ```sh
 helm install turn helm/iceway --namespace media --create-namespace --set image.repository=registry.example.org/iceway
@@ -88,8 +88,11 @@ Pods come at once and go one by one, each after its calls. On the node's network
 ## Watching
 
 `monitoring` has a ServiceMonitor, the alerts of `files/iceway.rules.yml` and the dashboard of `files/dashboard.json`; both files
-work without the chart too.
+work without the chart too. What each alert says, and asks of you:
 
+| alert | | what it means | what to do |
+|---|---|---|---|
+@ALERTS@
 ## Values
 
 | value | default | |
@@ -100,11 +103,20 @@ work without the chart too.
 def main():
     """Writes the file, or compares it."""
     target = CHART / "README.md"
-    wanted = TEXT + "".join(rows((CHART / "values.yaml").read_text()))
+    wanted = TEXT.replace("@ALERTS@", "".join(alerts())) + "".join(rows((CHART / "values.yaml").read_text()))
     if "--check" not in sys.argv:
         target.write_text(wanted)
     elif not target.exists() or target.read_text() != wanted:
         sys.exit("helm/iceway/README.md is not what helm/readme.py writes: run it")
+
+
+def alerts():
+    """One row for each alert."""
+    groups = yaml.safe_load((CHART / "files" / "iceway.rules.yml").read_text())["groups"]
+    for rule in (rule for group in groups for rule in group["rules"]):
+        said = rule["annotations"]
+        cells = [f"`{rule['alert']}`", rule["labels"]["severity"], said["description"], said["runbook"]]
+        yield "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def rows(text):

@@ -64,8 +64,30 @@ def rules():
         for part in ("summary", "description", "runbook"):
             if len(alert["annotations"].get(part, "")) < 30:
                 faults.append(f"{name}: {part} says nothing")
+        faults += unheard_of(alert["annotations"]["description"] + " " + alert["annotations"]["runbook"], name, names)
         if "$labels" not in alert["annotations"]["summary"] and "{{ $value" not in alert["annotations"]["summary"]:
             faults.append(f"{name}: the summary does not say where")
+    return faults
+
+
+def unheard_of(text, where, alerts):
+    """What a text sends its reader to and that there is not: metrics, keys of the configuration, commands, alerts, paths."""
+    reference = (ROOT / "config/REFERENCE.md").read_text()
+    keys = set(re.findall(r"^\| `([a-z_.]+)` \| ", reference, re.M))
+    sections = {key.split(".")[0] for key in keys}
+    commands = (ROOT / "src/cli/command.rs").read_text() + "".join(
+        file.read_text() for file in (ROOT / "src/cli").glob("*.rs")
+    )
+    paths = set(json.loads((ROOT / "config/openapi.json").read_text())["paths"])
+    faults = [f"{where}: there is no alert {name}" for name in re.findall(r"Iceway[A-Z]\w+", text) if name not in alerts]
+    faults += [f"{where}: there is no {name}" for name in re.findall(r"\biceway_\w+", text) if f"`{name}`" not in reference]
+    for key in re.findall(r"(?<![\w.-])([a-z]+\.[a-z_]+)\b(?!\*)", text):
+        if key.split(".")[0] in sections and key not in keys and not any(known.startswith(key) for known in keys):
+            faults.append(f"{where}: there is no key {key}")
+    for command in re.findall(r"\biceway ((?:[a-z-]+ ?)+)", text):
+        if (first := command.split()[0]) not in ("at",) and f'Command::new("{first}")' not in commands:
+            faults.append(f"{where}: there is no command {first}")
+    faults += [f"{where}: there is no path {path}" for path in re.findall(r"/v1/[a-z/]+|/healthz|/readyz", text) if path not in paths]
     return faults
 
 
