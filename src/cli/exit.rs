@@ -1,6 +1,8 @@
 //! How commands end.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io, process::ExitCode};
+
+use crate::runtime::descriptors;
 
 /// The exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +73,15 @@ impl From<anyhow::Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Failed(error) if is_shortage(error) => write!(f, "{error}; {}", descriptors::MEND),
             Self::Failed(error) => write!(f, "{error:#}"),
             Self::Answered => Ok(()),
             Self::Configuration(text) => f.write_str(text),
         }
     }
+}
+
+/// Whether descriptors are used up: whatever was tried, the mend is the same.
+fn is_shortage(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(descriptors::are_used_up)
 }

@@ -7,6 +7,7 @@
 mod addresses;
 mod clock;
 mod counters;
+pub(crate) mod descriptors;
 mod events;
 mod handle;
 mod listen;

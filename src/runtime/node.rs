@@ -10,6 +10,7 @@ use std::{
 use super::{
     addresses,
     clock::{Clock, SystemRandom},
+    descriptors,
     handle::{HandleShared, NodeHandle},
     listen::{self, ShardListeners},
     public::Found,
@@ -92,10 +93,7 @@ impl Listeners {
     /// # Errors
     /// See [`StartError`].
     pub fn bind(config: &Config) -> Result<Self, StartError> {
-        match sys::raise_descriptor_limit() {
-            Ok(limit) => tracing::debug!(limit, "Descriptor limit raised."),
-            Err(error) => tracing::warn!(%error, "The descriptor limit could not be raised."),
-        }
+        descriptors::raise(config);
         let tls = TlsStore::load(&config.tls)?;
         let interfaces =
             sys::interface_addresses().map_err(StartError::system("list this machine's addresses"))?;

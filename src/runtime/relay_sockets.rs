@@ -8,7 +8,10 @@ use std::{
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::sys::{self, Epoll};
+use super::{
+    descriptors::{self, Purpose},
+    sys::{self, Epoll},
+};
 use crate::turn::{BindError, RelayId};
 
 /// After so many single datagrams that did not leave by a direct socket, the relay gets one.
@@ -75,6 +78,7 @@ impl RelaySockets {
         address: SocketAddr,
     ) -> Result<(), BindError> {
         let socket = self.open(epoll, token, address).map_err(|error| {
+            descriptors::is_shortage(&error, Purpose::Relay);
             tracing::debug!(%address, %error, "A relay socket could not be bound.");
             bind_error(&error)
         })?;
@@ -171,6 +175,9 @@ impl RelaySockets {
 fn unbound(ipv6: bool, buffer_bytes: usize) -> io::Result<Socket> {
     let domain = if ipv6 { Domain::IPV6 } else { Domain::IPV4 };
     let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if descriptors::must_stay_free(socket.as_fd(), Purpose::Relay) {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
     if ipv6 {
         sys::set_only_v6(socket.as_fd())?;
     }

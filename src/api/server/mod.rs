@@ -12,6 +12,7 @@ mod within;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    os::fd::AsFd as _,
     sync::Arc,
     thread,
     time::Duration,
@@ -27,6 +28,7 @@ pub use self::threads::HttpThreads;
 pub use self::within::Within;
 use self::{connection::Connection, front::Front};
 use super::{Service, routes::router};
+use crate::runtime::descriptors::{self, Purpose};
 
 /// How long to wait after the system refused a connection, for want of descriptors mostly.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -127,6 +129,8 @@ impl Acceptor {
         loop {
             let Ok(place) = Arc::clone(&self.free).acquire_owned().await else { return Ok(()) };
             match listener.accept().await {
+                // A connection that is closed at once is better than one that nobody answers.
+                Ok((stream, _)) if descriptors::must_stay_free(stream.as_fd(), Purpose::Http) => drop(stream),
                 Ok((stream, peer)) => {
                     let connection = Connection { stream, peer, front: self.front.clone() };
                     tokio::spawn(async move {
@@ -135,6 +139,7 @@ impl Acceptor {
                     });
                 }
                 Err(error) => {
+                    descriptors::is_shortage(&error, Purpose::Http);
                     tracing::debug!(%error, "An HTTP connection could not be accepted.");
                     sleep(ACCEPT_PAUSE).await;
                 }

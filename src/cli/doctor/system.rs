@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use super::finding::{Check, Finding};
-use crate::config::Config;
+use crate::{config::Config, runtime::descriptors};
 
 /// What the check knows of the server that runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,8 +19,6 @@ pub(super) struct Kernel<'a> {
     pub(super) root: &'a Path,
 }
 
-/// Connections, Redis, files and listeners need some beside relay sockets.
-const DESCRIPTORS_BESIDE: u64 = 64;
 const BACKLOG_MIN: u64 = 1024;
 const CONNTRACK_FULL_PERCENT: u64 = 80;
 const CAP_NET_ADMIN: u32 = 12;
@@ -79,15 +77,11 @@ fn descriptors(config: &Config, process: Process) -> Finding {
     let Some(limit) = process.descriptors else {
         return check.skipped("no server tells how many it may open");
     };
-    let ports = u64::from(config.relay.port_max.saturating_sub(config.relay.port_min)) + 1;
-    let total = config.limits.allocations_total.map_or(ports, u64::from).min(ports);
-    let needed = total + DESCRIPTORS_BESIDE;
+    let (total, needed) = descriptors::needed(config);
     if limit >= needed {
         return check.ok(format!("{limit} may be open, enough for {total} allocations"));
     }
-    check
-        .warning(format!("{limit} may be open, too few for {total} allocations"))
-        .mend("LimitNOFILE=1048576 in the unit, ulimits in a container; then restart")
+    check.warning(format!("{limit} may be open, too few for {total} allocations")).mend(descriptors::MEND)
 }
 
 fn ports(config: &Config, kernel: &Kernel<'_>) -> Finding {

@@ -1,6 +1,6 @@
 //! Accepting connections.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc, time::Duration};
+use std::{cell::RefCell, io, net::SocketAddr, os::fd::AsFd as _, rc::Rc, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -15,7 +15,11 @@ use super::{
     context::Context,
     counters::{AcceptFailure, StreamRefusal},
 };
-use crate::{telemetry::Private, turn::ListenerId};
+use crate::{
+    runtime::descriptors::{self, Purpose},
+    telemetry::Private,
+    turn::ListenerId,
+};
 
 /// A silent client is asked whether it is still there after this long …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -55,7 +59,7 @@ pub(crate) async fn accept<R: StreamRelay>(
                     continue;
                 }
                 // Only the first of a series is worth a line; the counter has them all.
-                if pause == PAUSES.0 {
+                if pause == PAUSES.0 && !descriptors::is_shortage(&error, Purpose::Stream) {
                     warn!(reason = failure.as_str(), %error, "Connections cannot be accepted; trying again.");
                 }
                 sleep(pause).await;
@@ -74,6 +78,9 @@ fn begin<R: StreamRelay>(
     client: SocketAddr,
 ) {
     context.counters.borrow_mut().accepted += 1;
+    if descriptors::must_stay_free(stream.as_fd(), Purpose::Stream) {
+        return refuse(context, &stream, client, StreamRefusal::Descriptors);
+    }
     let admission = match context.admission.admit(client.ip()) {
         Ok(admission) => admission,
         Err(refusal) => return refuse(context, &stream, client, refusal),

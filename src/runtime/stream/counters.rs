@@ -55,12 +55,15 @@ pub enum StreamRefusal {
     Address,
     /// The connection was gone before it could be set up.
     Gone,
+    /// The descriptors that are left are for what a full server must still do.
+    Descriptors,
 }
 
 labels!(StreamRefusal {
     Total => "total",
     Address => "address",
     Gone => "gone",
+    Descriptors => "descriptors",
 });
 
 /// Why no connection could be accepted.
