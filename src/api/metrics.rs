@@ -10,7 +10,7 @@ use crate::{
         AcceptFailure, PublicAddress, PublicStatus, RuntimeCounters, Snapshot, StreamClose, StreamCounters,
         StreamRefusal, StreamState,
     },
-    telemetry::{Process, Sheet, metric},
+    telemetry::{Process, Sheet, clock_jumps, metric},
     turn::{Code, Counters},
 };
 
@@ -240,6 +240,9 @@ fn streams(sheet: &mut Sheet, snapshot: &Snapshot) {
 
 fn process(sheet: &mut Sheet, process: &Process) {
     let count = |value: Option<u64>| value.map(|value| value as f64);
+    for (direction, jumps) in clock_jumps() {
+        sheet.count(&metric::CLOCK_JUMPS, &[direction], jumps);
+    }
     sheet.set_if(&metric::PROCESS_OPEN_FDS, count(process.open_fds));
     sheet.set_if(&metric::PROCESS_MAX_FDS, count(process.max_fds));
     sheet.set_if(&metric::PROCESS_RESIDENT_MEMORY, count(process.resident_bytes));

@@ -4,6 +4,7 @@ mod api_keys;
 mod api_keys_command;
 mod banner;
 mod check;
+mod clock;
 mod command;
 mod completions;
 mod control;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 use tokio::runtime::Runtime;
 
 use super::{
-    banner,
+    banner, clock,
     control::Control,
     exit::Failure,
     fault::Fault,
@@ -23,7 +23,7 @@ use crate::{
     api::{self, ControlListener, HttpServer, Service, ice_servers},
     cluster::{NodePlace, Settings},
     config::{self, Config, Loaded, LogFormat, LogLevel, Origin, Sources, USER_RUNTIME_DIRECTORY},
-    runtime::{Listeners, Node, PublicStatus, StartError},
+    runtime::{Listeners, Node, PublicStatus, StartError, descriptors},
     telemetry::{self, LogHandle, LogOptions},
 };
 
@@ -87,6 +87,7 @@ fn serve(runtime: &Runtime, sources: &Sources, mut loaded: Loaded, log: LogHandl
     }
     let notifier = Notifier::of_this_process();
     let threads = http.as_ref().map(HttpServer::threads);
+    runtime.spawn(clock::watch());
     runtime.spawn(notify::attend(notifier.clone(), node.handle(), threads, service.clone()));
     notifier.ready();
     let mut serving =
@@ -177,6 +178,8 @@ fn try_relay_addresses(loaded: &Loaded) -> Result<(), Failure> {
 fn explain_start(error: StartError) -> Failure {
     let taken = "; end what uses it, or set";
     match error {
+        // The one fault that another address does not mend.
+        StartError::Listen { ref source, .. } if descriptors::are_used_up(source) => anyhow!(error).into(),
         StartError::Listen { transport, .. } => {
             let name = transport.as_str();
             anyhow!("{error}{taken} listen.{name} (--listen-{name})").into()

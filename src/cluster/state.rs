@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     config::{Config, SharedSecret},
     credentials::{Directory, KeyId, Revocations},
+    telemetry::settled_seconds,
 };
 
 /// How often each table changed since the start. Whoever watches sees that something is new and looks it up.
@@ -64,6 +65,8 @@ pub(super) struct State {
     quotas: OnceLock<Arc<dyn QuotaTable>>,
     place: RwLock<Option<NodePlace>>,
     last_uses: LastUses,
+    /// How many secrets there were when that was last looked at.
+    placed_before: AtomicUsize,
 }
 
 impl State {
@@ -74,7 +77,7 @@ impl State {
         contents: Contents,
     ) -> Result<Self, OpenError> {
         let Contents { rows, node_key, last_used } = contents;
-        let now = unix_seconds();
+        let now = settled_seconds();
         let over =
             rows.iter().filter(|row| row.is_over(now)).map(|row| (row.table, row.id.clone())).collect();
         store.forget(over, now);
@@ -101,6 +104,7 @@ impl State {
             quotas: OnceLock::new(),
             place: RwLock::default(),
             last_uses: LastUses::of(last_used),
+            placed_before: AtomicUsize::new(usize::MAX),
         };
         for table in Table::ALL {
             state.rebuild(table);
@@ -193,7 +197,7 @@ impl State {
     /// Takes rows over in memory, and answers those that were new. What follows from them is in effect then; what comes
     /// at the same moment is made anew together.
     pub(super) async fn merge(&self, rows: Vec<Row>) -> Vec<Row> {
-        let now = unix_seconds();
+        let now = settled_seconds();
         let news = self.tables.lock().unwrap_or_else(PoisonError::into_inner).merge(rows, now);
         for table in Table::ALL {
             if !news.iter().any(|row| row.table == table) {
@@ -244,7 +248,8 @@ impl State {
 
     /// Removes what is over, and takes out of the directory and the revocations what ended since the last call.
     pub(super) fn prune(&self) {
-        let now = unix_seconds();
+        // A revocation that a wrong clock takes for over must be there when the clock is right again.
+        let now = settled_seconds();
         // Whoever merged them may have gone before they took effect.
         for table in Table::ALL {
             let (merged, seen) = (&self.merged[table.index()], &self.seen[table.index()]);
@@ -254,9 +259,11 @@ impl State {
         }
         let over = self.tables.lock().unwrap_or_else(PoisonError::into_inner).prune(now);
         // A secret that was told by another to retire ends without its row being over.
-        let has_ended = |directory: &Directory| directory.secrets().len() > self.placed(now).len();
+        let placed = self.placed(unix_seconds()).len();
+        // One that a wrong clock took for over comes back with the right one.
+        let comes_back = self.placed_before.swap(placed, Ordering::Relaxed) < placed;
         if over.is_empty() {
-            if has_ended(&self.directory.load()) {
+            if self.directory.load().secrets().len() > placed || comes_back {
                 self.rebuild(Table::Secrets);
             }
             return;
@@ -273,9 +280,10 @@ impl State {
     fn rebuild(&self, table: Table) {
         let mut read = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
         let merged = self.merged[table.index()].load(Ordering::SeqCst);
-        let now = unix_seconds();
+        let now = settled_seconds();
         match table {
-            Table::Secrets => self.rebuild_directory(now),
+            // A secret that has ended is not taken, even if the clock should be wrong.
+            Table::Secrets => self.rebuild_directory(unix_seconds()),
             Table::ApiKeys => {
                 let stored: Vec<ApiKey> = self.values(Table::ApiKeys, now);
                 let file_keys = Arc::clone(&self.file_keys.read().unwrap_or_else(PoisonError::into_inner));
@@ -333,7 +341,7 @@ impl State {
 
 impl Host for State {
     fn rows(&self) -> Vec<Row> {
-        let now = unix_seconds();
+        let now = settled_seconds();
         self.with_tables(|tables| tables.all().filter(|row| !row.is_over(now)).cloned().collect())
     }
 

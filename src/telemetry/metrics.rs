@@ -183,6 +183,7 @@ metrics! {
     EXPLAIN_BYTES: Gauge "iceway_explain_bytes" [], "About the memory that this takes in bytes.";
     EXPLAIN_PASSED_OVER: Counter "iceway_explain_passed_over_total" [], "Failures of clients that proved nothing and that are not remembered, because there were too many.";
 
+    CLOCK_JUMPS: Counter "iceway_clock_jumps_total" ["direction"], "Jumps of this machine's clock by more than 2 s that were noticed, forwards and backwards.";
     PROCESS_OPEN_FDS: Gauge "process_open_fds" [], "Open file descriptors.";
     PROCESS_MAX_FDS: Gauge "process_max_fds" [], "The most file descriptors the process may open.";
     PROCESS_RESIDENT_MEMORY: Gauge "process_resident_memory_bytes" [], "Resident memory in bytes.";

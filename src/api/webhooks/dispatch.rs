@@ -15,10 +15,9 @@ use super::{
     post::Receiver,
 };
 use crate::{
-    api::service::unix_millis,
     cluster::{Cluster, EventNews, PendingEvent, Place},
     config::Webhooks,
-    telemetry::Seldom,
+    telemetry::{Seldom, settled_millis, uptime},
 };
 
 /// Events that are looked at together.
@@ -116,7 +115,7 @@ impl Dispatch {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic: self.started.elapsed(), unix_millis: unix_millis() }
+        Now { monotonic: self.started.elapsed(), unix_millis: settled_millis() }
     }
 
     /// Takes over how and where to deliver.
@@ -185,7 +184,7 @@ impl Dispatch {
             return;
         }
         while self.attempts.len() < self.webhooks.parallel_max {
-            let now = Now { monotonic: self.started.elapsed(), unix_millis: unix_millis() };
+            let now = Now { monotonic: self.started.elapsed(), unix_millis: settled_millis() };
             let Some(job) = self.lanes.take(now) else { return };
             let (cluster, receiver) = (self.cluster.clone(), Arc::clone(receiver));
             let failures = Arc::clone(&self.failures);
@@ -299,7 +298,7 @@ async fn attempt(
     let Some(event) = &job.event else { return (job, Some(Attempt::Delivered)) };
     let (attempt, problem) = receiver.post(&event.id, event.body.clone()).await;
     if attempt != Attempt::Delivered
-        && let Some(suppressed) = failures.permit(Duration::from_millis(unix_millis()))
+        && let Some(suppressed) = failures.permit(uptime())
     {
         tracing::warn!(
             event = &*event.id,

@@ -9,10 +9,13 @@ use super::{
     kept::{KeptEvent, Place},
     memory::Memory,
 };
-use crate::cluster::{
-    StoreError,
-    clock::unix_millis,
-    store::{EventCommand, Store},
+use crate::{
+    cluster::{
+        StoreError,
+        clock::unix_millis,
+        store::{EventCommand, Store},
+    },
+    telemetry::settled_millis,
 };
 
 /// Where events are.
@@ -134,7 +137,7 @@ impl Local<'_> {
     /// Forgets calls that have not changed for `calls.retention`.
     pub(super) fn prune(&self, bounds: &OutboxBounds) {
         let retention = u64::try_from(bounds.retention.as_micros()).unwrap_or(u64::MAX);
-        let before = now_micros().saturating_sub(retention);
+        let before = settled_millis().saturating_mul(1000).saturating_sub(retention);
         match self {
             Self::Memory(memory) => lock(memory).prune(before),
             // What finds no place now is forgotten the next time.

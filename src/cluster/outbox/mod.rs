@@ -39,7 +39,10 @@ pub(super) use memory::put_step;
 
 use self::{figures::Figures, local::Local, memory::Memory};
 use super::{StoreError, store::Store};
-use crate::{config::Config, telemetry::Seldom};
+use crate::{
+    config::Config,
+    telemetry::{Seldom, uptime},
+};
 
 /// Events that wait in memory when there is no file.
 const MEMORY_PENDING_MAX: u64 = 50_000;
@@ -195,8 +198,7 @@ impl Outbox {
             Err(StoreError::Write { .. } | StoreError::Closed) => &self.figures.dropped_store,
         }
         .fetch_add(count as u64, Ordering::Relaxed);
-        let now = Duration::from_millis(super::clock::unix_millis());
-        if let Some(suppressed) = self.lost.permit(now) {
+        if let Some(suppressed) = self.lost.permit(uptime()) {
             tracing::error!(
                 suppressed,
                 "Events cannot be kept and are lost: the backend is not told of them. Calls go on."

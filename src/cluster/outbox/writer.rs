@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use super::{Batch, KeptEvent, Outbox, Place};
-use crate::cluster::{Health, handle::Inner};
+use crate::{
+    cluster::{Health, handle::Inner},
+    telemetry::settled_millis,
+};
 
 /// Batches that are handed over together.
 const TOGETHER_MAX: usize = 64;
@@ -46,7 +49,7 @@ impl Outbox {
     pub(in crate::cluster) fn prune(&self, inner: &Inner) {
         self.local(&inner.state.store).prune(&self.bounds);
         let retention = u64::try_from(self.bounds.retention.as_millis()).unwrap_or(u64::MAX);
-        self.figures.prune(crate::cluster::clock::unix_millis().saturating_sub(retention));
+        self.figures.prune(settled_millis().saturating_sub(retention));
     }
 }
 

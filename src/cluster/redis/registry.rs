@@ -44,8 +44,8 @@ pub(super) struct Registry {
     known: Mutex<HashMap<NodeId, Known>>,
     nodes: ArcSwap<Nodes>,
     own: Mutex<NodeInfo>,
-    /// Of this process, milliseconds since the Unix epoch.
-    started: u64,
+    /// When this process began, by a clock that does not jump.
+    began: Instant,
 }
 
 struct Known {
@@ -62,9 +62,9 @@ struct Known {
 }
 
 impl Registry {
-    pub(super) fn new(own: NodeInfo, started: u64) -> Self {
+    pub(super) fn new(own: NodeInfo, began: Instant) -> Self {
         let nodes = ArcSwap::from_pointee(Nodes { list: vec![own.clone()] });
-        Self { known: Mutex::default(), nodes, own: Mutex::new(own), started }
+        Self { known: Mutex::default(), nodes, own: Mutex::new(own), began }
     }
 
     pub(super) fn nodes(&self) -> Arc<Nodes> {
@@ -115,7 +115,7 @@ impl Registry {
 
     /// Judges a frame of a signaling relay that has been opened.
     pub(super) fn admit_signal(&self, header: &Header, now: u64) -> Result<(), Refused> {
-        if header.sent.abs_diff(now) > AGE_MAX_MILLIS || header.sent + SKEW_MILLIS < self.started {
+        if self.is_of_another_time(header, now) {
             return Err(Refused::Clock);
         }
         let mut known = self.lock();
@@ -126,9 +126,17 @@ impl Registry {
         }
     }
 
+    /// Whether it is too old, from the future, or from before this process: by the clock as it is now, which may have
+    /// been another one when this process began.
+    fn is_of_another_time(&self, header: &Header, now: u64) -> bool {
+        let age = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        header.sent.abs_diff(now) > AGE_MAX_MILLIS
+            || header.sent.saturating_add(SKEW_MILLIS) < now.saturating_sub(age)
+    }
+
     /// Judges a frame that has been opened: only the nodes themselves can get here.
     pub(super) fn admit(&self, header: &Header, sealer: &Arc<Sealer>, now: u64) -> Result<Admitted, Refused> {
-        if header.sent.abs_diff(now) > AGE_MAX_MILLIS || header.sent + SKEW_MILLIS < self.started {
+        if self.is_of_another_time(header, now) {
             return Err(Refused::Clock);
         }
         let mut known = self.lock();
@@ -271,7 +279,7 @@ mod tests {
 
     fn registry() -> (Registry, Arc<Sealer>) {
         let keys = Keys::new(&[SecretBytes::new(&[7; 32])]);
-        (Registry::new(info("me", 1), NOW - 1000), Arc::new(keys.sealer("x")))
+        (Registry::new(info("me", 1), Instant::now()), Arc::new(keys.sealer("x")))
     }
 
     fn header(incarnation: u64, sequence: u64, broadcast: u64, sent: u64) -> Header {
@@ -301,6 +309,15 @@ mod tests {
         for sent in [NOW - AGE_MAX_MILLIS - 1, NOW + AGE_MAX_MILLIS + 1, NOW - 10_000] {
             assert_eq!(registry.admit(&header(5, 1, 0, sent), &sealer, NOW), Err(Refused::Clock));
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_when_this_process_began_does_no_harm_once_it_is_right() {
+        let (registry, sealer) = registry();
+        let day = 86_400_000;
+        assert!(registry.admit(&header(5, 1, 0, NOW + day), &sealer, NOW + day).is_ok());
+        assert!(registry.admit(&header(5, 2, 0, NOW), &sealer, NOW).is_ok());
+        assert_eq!(registry.admit(&header(5, 3, 0, NOW + day), &sealer, NOW), Err(Refused::Clock));
     }
 
     #[test]

@@ -16,10 +16,12 @@ use super::{
     events::{self, EventCommand},
     file::{self, Source},
 };
-use crate::cluster::{
-    ApiKeyId, OpenError, Row, Table, UsagePage, UsageQuery, UsageRecord, UsageTotals,
-    clock::{unix_millis, unix_seconds},
-    usage::DAY_SECONDS,
+use crate::{
+    cluster::{
+        ApiKeyId, OpenError, Row, Table, UsagePage, UsageQuery, UsageRecord, UsageTotals, clock::unix_millis,
+        usage::DAY_SECONDS,
+    },
+    telemetry::settled_seconds,
 };
 
 /// Commands written as one transaction.
@@ -234,7 +236,7 @@ impl Writer {
                 if self.waiting.is_empty() { 0 } else { book::put_usage(&write, &self.waiting, self.last)? };
             let lost = book::bound_usage(&write, bounds)?;
             if is_time_for_days {
-                let today = u32::try_from(unix_seconds() / DAY_SECONDS).unwrap_or(u32::MAX);
+                let today = u32::try_from(settled_seconds() / DAY_SECONDS).unwrap_or(u32::MAX);
                 book::forget_days(&write, today.saturating_sub(bounds.days.saturating_sub(1)))?;
             }
             write.commit()?;
