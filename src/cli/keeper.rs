@@ -10,7 +10,7 @@ use super::{exit::Failure, has_redis};
 use crate::{
     cluster::{
         AllocationPage, Answer, Ask, Cluster, DrainProgress, Handler, Health, NodeLoad, NodeState, OpenError,
-        QuotaTable, Settings, UserReport,
+        QuotaTable, Settings, UserReport, redis_mend,
     },
     config::Config,
 };
@@ -110,7 +110,9 @@ async fn join(cluster: &Cluster) -> anyhow::Result<()> {
         return Ok(());
     }
     match cluster.health() {
-        Health::Degraded { reason, .. } => Err(anyhow!("Redis cannot be reached: {reason}")),
+        Health::Degraded { reason, .. } => {
+            Err(anyhow!("Redis cannot be reached: {reason}; {}", redis_mend(&reason)))
+        }
         Health::Alone | Health::Connected => Err(anyhow!("Redis does not answer in time")),
     }
 }

@@ -58,7 +58,7 @@ pub use peers::{Health, Host, LimitAnswer, PeerCounters, Peers, QuotaTable, Rate
 pub use quality::{HeardRecord, LabelQuality, QualityRecord};
 pub use redis::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
-    ACL_RULE_COTURN_6_2, InspectError, RedisInspection, inspect_redis,
+    ACL_RULE_COTURN_6_2, InspectError, RedisInspection, inspect_redis, redis_mend,
 };
 pub use request::{Answer, Ask, Handler, Request, RequestError};
 pub use revocation::Revoked;

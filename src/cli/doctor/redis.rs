@@ -7,7 +7,7 @@ use super::{
     finding::{Check, Finding, shown},
 };
 use crate::{
-    cluster::{InspectError, NodeState, RedisInspection, inspect_redis},
+    cluster::{InspectError, NodeState, RedisInspection, inspect_redis, redis_mend},
     config::Config,
 };
 
@@ -26,26 +26,8 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
             vec![Check::RedisAcl.failure(text).mend("give the user the ACL rule of the README")]
         }
         Err(InspectError::Unreachable(text)) => {
-            vec![Check::RedisReach.failure(text.clone()).mend(unreachable(&text))]
+            vec![Check::RedisReach.failure(text.clone()).mend(redis_mend(&text))]
         }
-    }
-}
-
-fn unreachable(text: &str) -> &'static str {
-    let text = text.to_ascii_lowercase();
-    if text.contains("wrongpass")
-        || text.contains("authentication failed")
-        || text.contains("invalid password")
-    {
-        "correct redis.password_file, or the user and password of redis.url"
-    } else if text.contains("noauth") || text.contains("authentication required") {
-        "it wants a password: redis.password_file"
-    } else if text.contains("certificate") || text.contains("tls") {
-        "is redis.ca_file the authority of its certificate, and rediss the right scheme?"
-    } else if text.contains("read-only replica") || text.contains("newer is needed") {
-        "name another one in redis.url"
-    } else {
-        "is it up, is redis.url right, and does the firewall let this machine through?"
     }
 }
 

@@ -9,22 +9,23 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use redis::{PushInfo, PushKind, RedisError, Value};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use redis::{PushKind, RedisError, Value};
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use super::{
     commands::Commands,
     counters::Counters,
     frame::{self, Destination, Header, Message, Unknown},
     keys,
+    pushes::Pushes,
     registry::Refused,
     shared::{Shared, lock},
     signals,
 };
-use crate::{cluster::clock::unix_millis, telemetry::Seldom};
+use crate::{
+    cluster::clock::unix_millis,
+    telemetry::{Seldom, uptime},
+};
 
 /// Messages that go out with one round trip.
 const BATCH: usize = 64;
@@ -85,7 +86,7 @@ fn seal(shared: &Shared, sent: &Sent, to: &Destination, message: &Message) -> Op
 }
 
 /// Takes what the subscriptions bring, for as long as they last. Answers why they no longer do.
-pub(super) async fn receive(shared: &Arc<Shared>, pushes: &mut mpsc::Receiver<PushInfo>) -> String {
+pub(super) async fn receive(shared: &Arc<Shared>, pushes: &mut Pushes) -> String {
     let slots = Arc::new(Semaphore::new(HANDLED_MAX));
     let mut handled = JoinSet::new();
     loop {
@@ -156,7 +157,7 @@ fn is_own(shared: &Shared, header: &Header, message: &Message) -> bool {
         }
         return true;
     }
-    if header.sent > shared.own.told && TWICE.permit(Duration::from_millis(unix_millis())).is_some() {
+    if header.sent > shared.own.told && TWICE.permit(uptime()).is_some() {
         tracing::error!(node = %header.source, "Another process uses the name of this node; give each its own node.id.");
     }
     false
@@ -164,7 +165,7 @@ fn is_own(shared: &Shared, header: &Header, message: &Message) -> bool {
 
 fn refuse(header: &Header, refused: Refused) {
     static CLOCKS: Seldom = Seldom::new(Duration::from_secs(60));
-    if refused == Refused::Clock && CLOCKS.permit(Duration::from_millis(unix_millis())).is_some() {
+    if refused == Refused::Clock && CLOCKS.permit(uptime()).is_some() {
         let seconds = (unix_millis().abs_diff(header.sent)) / 1000;
         tracing::warn!(
             node = %header.source,

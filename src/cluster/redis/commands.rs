@@ -3,19 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use redis::{
-    Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
-    aio::{ConnectionLike as _, MultiplexedConnection},
+    Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value, aio::ConnectionLike as _,
     cluster_async::ClusterConnection,
 };
 use tokio::time::timeout;
 
-use super::{connect::anywhere, counters::Counters, scripts::Script};
+use super::{connect::anywhere, counters::Counters, guarded::Guarded, scripts::Script};
 
 /// One connection to one server, or one to each master of a Cluster. Clones share it.
 #[derive(Clone)]
 pub(super) enum Connection {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    One(Guarded),
+    Cluster(ClusterConnection<Guarded>),
 }
 
 /// Gives commands.

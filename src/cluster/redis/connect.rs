@@ -1,31 +1,30 @@
 //! Connecting: one server, the master that sentinels name, or a Cluster; plain or over TLS.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, FromRedisValue as _,
-    IntoConnectionInfo as _, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, TlsCertificates,
-    TlsMode, Value,
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, FromRedisValue as _, IntoConnectionInfo as _,
+    ProtocolVersion, RedisConnectionInfo, RedisError, TlsMode, Value,
     aio::ConnectionLike as _,
     cluster::ClusterClientBuilder,
     cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     commands::{Commands, Connection},
     counters::Counters,
+    guarded::Guarded,
     keys,
+    pushes::{Pushes, pushes},
+    tls::Certificates,
+    words,
 };
 use crate::{
     cluster::OpenError,
     config::{self, RedisLayout, RedisUrl, SecretBytes},
 };
 
-/// Frames that may wait to be read. More are dropped; what was in them is asked for again.
-const PUSHES_MAX: usize = 8192;
-/// No certificate, key or list of authorities is larger.
-const FILE_BYTES_MAX: u64 = 4 << 20;
 /// The oldest Redis that has all that is used here.
 const VERSION_MIN: (u32, u32) = (6, 2);
 /// The first with sharded channels.
@@ -43,6 +42,9 @@ pub(super) enum ConnectError {
     /// Too old.
     #[error("{0} is version {1}; Redis 6.2 or newer is needed, or Valkey")]
     Old(String, String),
+    /// It answers, but not as a Redis does.
+    #[error("{0} is of unknown version: it may be no Redis")]
+    Nameless(String),
     /// It copies another one.
     #[error("{0} is a read-only replica; redis.url must name the master")]
     Replica(String),
@@ -55,7 +57,7 @@ pub(super) enum ConnectError {
 pub(super) struct Link {
     pub(super) commands: Commands,
     /// What the subscriptions bring.
-    pub(super) pushes: mpsc::Receiver<PushInfo>,
+    pub(super) pushes: Pushes,
     /// Keeps the subscriptions alive.
     _subscriber: Connection,
     /// Of the server: another one means that it began anew. Empty in a Cluster.
@@ -87,7 +89,7 @@ pub(super) struct Connector {
     url: RedisUrl,
     password: Option<SecretBytes>,
     sentinel_password: Option<SecretBytes>,
-    certificates: Option<TlsCertificates>,
+    certificates: Option<Certificates>,
     connect_timeout: Duration,
     command_timeout: Duration,
     counters: Arc<Counters>,
@@ -109,7 +111,7 @@ impl Connector {
         }
         Ok(Self {
             password: url.password.clone().or_else(|| config.password.clone()),
-            certificates: certificates(config)?,
+            certificates: Certificates::read(config, url.is_encrypted)?,
             url,
             sentinel_password: config.sentinel_password.clone(),
             connect_timeout: config.connect_timeout,
@@ -126,7 +128,7 @@ impl Connector {
             return Ok(Reached { commands, server, version: checked.shown, master: None });
         }
         let (master, host, server) = self.place().await?;
-        let (_, commands, checked) = self.reach_one(&host, &server).await?;
+        let (commands, checked) = self.reach_one(&host, &server).await?;
         Ok(Reached { commands, server, version: checked.shown, master })
     }
 
@@ -141,11 +143,10 @@ impl Connector {
                 .map(|error| error.to_string());
         }
         let host = reached.master.clone().or_else(|| self.url.hosts.first().cloned())?;
-        let client = self.client(&host, self.settings()).ok()?;
-        let (sender, _pushes) = mpsc::channel(1);
-        let counters = Arc::clone(&self.counters);
-        let config = self.plain_config().set_push_sender(move |push| take_push(&sender, &counters, push));
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
+        let (sender, _pushes) = pushes(&self.counters);
+        let config = self.plain_config().set_push_sender(sender);
+        let settings = self.settings();
+        let connecting = self.open(&host, &settings, config);
         let mut subscriber = self.within(&reached.server, connecting).await.ok()?;
         let channel = &self.channel;
         let subscribed = timeout(self.command_timeout, subscriber.subscribe(channel)).await.ok()?;
@@ -172,14 +173,12 @@ impl Connector {
         &self,
         host: &(String, u16),
         server: &str,
-    ) -> Result<(Client, Commands, Server), ConnectError> {
-        let client = self.client(host, self.settings()).map_err(|error| failed(server, &error))?;
-        let plain = self.plain_config();
-        let connection =
-            self.within(server, client.get_multiplexed_async_connection_with_config(&plain)).await?;
+    ) -> Result<(Commands, Server), ConnectError> {
+        let settings = self.settings();
+        let connection = self.within(server, self.open(host, &settings, self.plain_config())).await?;
         let commands = self.commands(Connection::One(connection), false);
         let checked = self.check(&commands, server).await?;
-        Ok((client, commands, checked))
+        Ok((commands, checked))
     }
 
     /// Connects twice, checks the server and subscribes.
@@ -188,13 +187,12 @@ impl Connector {
             return self.connect_cluster().await;
         }
         let (master, host, server) = self.place().await?;
-        let (client, commands, checked) = self.reach_one(&host, &server).await?;
+        let (commands, checked) = self.reach_one(&host, &server).await?;
         let run_id = checked.run_id;
-        let (sender, pushes) = mpsc::channel(PUSHES_MAX);
-        let counters = Arc::clone(&self.counters);
-        let config = self.plain_config().set_push_sender(move |push| take_push(&sender, &counters, push));
-        let mut subscriber =
-            self.within(&server, client.get_multiplexed_async_connection_with_config(&config)).await?;
+        let (sender, pushes) = pushes(&self.counters);
+        let config = self.plain_config().set_push_sender(sender);
+        let settings = self.settings();
+        let mut subscriber = self.within(&server, self.open(&host, &settings, config)).await?;
         for channel in [keys::BUS, &self.channel] {
             let subscribed = timeout(self.command_timeout, subscriber.subscribe(channel)).await;
             let subscribed = subscribed.map_err(|_| ConnectError::Silent(server.clone()))?;
@@ -208,7 +206,7 @@ impl Connector {
         let hosts: Vec<String> = self.url.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
         let server = format!("the Redis Cluster at {}", hosts.join(", "));
         let client = self.cluster_builder().build().map_err(|error| failed(&server, &error))?;
-        let connection = self.within(&server, client.get_async_connection()).await?;
+        let connection = self.within(&server, client.get_async_generic_connection::<Guarded>()).await?;
         let commands = self.commands(Connection::Cluster(connection), false);
         let checked = self.check(&commands, &server).await?;
         let commands = self.commands(commands.into_connection(), checked.is_sharded());
@@ -218,11 +216,10 @@ impl Connector {
     async fn connect_cluster(&self) -> Result<Link, ConnectError> {
         let (server, commands, checked) = self.reach_cluster().await?;
         let is_sharded = checked.is_sharded();
-        let (sender, pushes) = mpsc::channel(PUSHES_MAX);
-        let counters = Arc::clone(&self.counters);
-        let builder = self.cluster_builder().push_sender(move |push| take_push(&sender, &counters, push));
+        let (sender, pushes) = pushes(&self.counters);
+        let builder = self.cluster_builder().push_sender(sender);
         let client = builder.build().map_err(|error| failed(&server, &error))?;
-        let mut subscriber = self.within(&server, client.get_async_connection()).await?;
+        let mut subscriber = self.within(&server, client.get_async_generic_connection::<Guarded>()).await?;
         for channel in [keys::BUS, &self.channel] {
             let subscribing = async {
                 if is_sharded {
@@ -269,10 +266,7 @@ impl Connector {
         if let Some(password) = &self.sentinel_password {
             settings = settings.set_password(String::from_utf8_lossy(password.expose()));
         }
-        let client = self.client(host, settings).map_err(|error| failed(sentinel, &error))?;
-        let config = self.plain_config();
-        let mut connection =
-            self.within(sentinel, client.get_multiplexed_async_connection_with_config(&config)).await?;
+        let mut connection = self.within(sentinel, self.open(host, &settings, self.plain_config())).await?;
         let command = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(name).take();
         let answer = self.within(sentinel, connection.req_packed_command(&command)).await?;
         Option::<(String, u16)>::from_redis_value(answer).map_err(|error| failed(sentinel, &error.into()))
@@ -287,17 +281,19 @@ impl Connector {
             text.push_str(&String::from_redis_value(answer).map_err(|error| failed(server, &error.into()))?);
         }
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let shown = field("redis_version").unwrap_or("unknown").trim();
+        let version = field("redis_version").map(|text| words::shown(text.trim()));
+        let Some(shown) = version.filter(|text| !text.is_empty()) else {
+            return Err(ConnectError::Nameless(server.to_owned()));
+        };
         let mut parts = shown.split('.').map(|part| part.parse().unwrap_or(0));
         let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
         if version < VERSION_MIN {
-            return Err(ConnectError::Old(server.to_owned(), shown.to_owned()));
+            return Err(ConnectError::Old(server.to_owned(), shown));
         }
         let is_cluster = self.url.layout == RedisLayout::Cluster;
         if !is_cluster && field("role").map(str::trim) == Some("slave") {
             return Err(ConnectError::Replica(server.to_owned()));
         }
-        let shown = shown.to_owned();
         Ok(Server { version, shown, run_id: field("run_id").unwrap_or_default().trim().to_owned() })
     }
 
@@ -316,16 +312,14 @@ impl Connector {
         settings
     }
 
-    fn client(
+    async fn open(
         &self,
         (host, port): &(String, u16),
-        settings: RedisConnectionInfo,
-    ) -> Result<Client, RedisError> {
-        let info = self.address(host, *port).into_connection_info()?.set_redis_settings(settings);
-        match &self.certificates {
-            Some(certificates) => Client::build_with_tls(info, certificates.clone()),
-            None => Client::open(info),
-        }
+        settings: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> Result<Guarded, RedisError> {
+        let tls = self.certificates.as_ref().map(Certificates::config).transpose()?;
+        Guarded::connect((host, *port), tls, settings, config).await
     }
 
     fn address(&self, host: &str, port: u16) -> ConnectionAddr {
@@ -358,8 +352,8 @@ impl Connector {
         if self.url.is_encrypted {
             builder = builder.tls(TlsMode::Secure);
         }
-        match &self.certificates {
-            Some(certificates) => builder.certs(certificates.clone()),
+        match self.certificates.as_ref().and_then(Certificates::of_library) {
+            Some(certificates) => builder.certs(certificates),
             None => builder,
         }
     }
@@ -406,37 +400,7 @@ fn base_settings() -> RedisConnectionInfo {
 
 /// What the server or the library says, without what it was told.
 pub(super) fn failed(server: &str, error: &RedisError) -> ConnectError {
-    ConnectError::Failed(server.to_owned(), error.to_string())
-}
-
-fn take_push(
-    sender: &mpsc::Sender<PushInfo>,
-    counters: &Counters,
-    push: PushInfo,
-) -> Result<(), redis::aio::SendError> {
-    // A connection must not break because nobody reads fast enough.
-    if sender.try_send(push).is_err() {
-        Counters::add(&counters.frames_dropped);
-    }
-    Ok(())
-}
-
-fn certificates(config: &config::Redis) -> Result<Option<TlsCertificates>, OpenError> {
-    let read = |key: &str, path: &PathBuf| {
-        let read = config::read_file(path, FILE_BYTES_MAX);
-        // The library wants to have them.
-        read.map(|bytes| bytes.to_vec())
-            .map_err(|error| OpenError::Peers(format!("{key} = {} {error}", path.display())))
-    };
-    let client_tls = match (&config.certificate, &config.private_key) {
-        (Some(certificate), Some(key)) => Some(ClientTlsConfig {
-            client_cert: read("redis.certificate", certificate)?,
-            client_key: read("redis.private_key", key)?,
-        }),
-        _ => None,
-    };
-    let root_cert = config.ca_file.as_ref().map(|path| read("redis.ca_file", path)).transpose()?;
-    Ok((client_tls.is_some() || root_cert.is_some()).then_some(TlsCertificates { client_tls, root_cert }))
+    ConnectError::Failed(server.to_owned(), words::shown(&error.to_string()))
 }
 
 /// A routing to whichever node of a Cluster is at hand.

@@ -7,8 +7,10 @@ use std::{
 
 use crate::{
     cluster::{Health, clock::unix_millis},
-    telemetry::Seldom,
+    telemetry::{Seldom, uptime},
 };
+
+use super::words::{redis_mend, shown};
 
 /// How often another reason is logged while the others cannot be reached.
 const REASONS_EVERY: Duration = Duration::from_secs(30);
@@ -66,9 +68,10 @@ impl HealthState {
 
     /// Says that something is wrong; `nodes` is how many are known.
     pub(super) fn degraded(&self, reason: &str, nodes: u32) {
+        let reason = &shown(reason);
         let mut state = self.lock();
         let is_new = state.degraded.is_none();
-        let is_other = state.reason != reason;
+        let is_other = state.reason != *reason;
         if state.degraded.is_none() {
             // One may have come since the last heartbeat.
             state.nodes = nodes.max(1);
@@ -77,9 +80,13 @@ impl HealthState {
         reason.clone_into(&mut state.reason);
         drop(state);
         // While it lasts, each attempt may end for another reason.
-        let now = Duration::from_millis(unix_millis());
-        if is_new || is_other && self.reasons.permit(now).is_some() {
-            tracing::warn!(reason, "The other nodes cannot be reached; this one goes on with what it knows.");
+        if is_new || is_other && self.reasons.permit(uptime()).is_some() {
+            let mend = redis_mend(reason);
+            tracing::warn!(
+                reason,
+                mend,
+                "The other nodes cannot be reached; this one goes on with what it knows."
+            );
         }
     }
 

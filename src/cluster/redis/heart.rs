@@ -18,6 +18,7 @@ use super::{
     scripts::RENEW_INDEX,
     seal::place,
     shared::{Shared, jitter, lock},
+    words::said,
 };
 use crate::cluster::{NodeInfo, clock::unix_millis};
 
@@ -37,7 +38,7 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
     let began = Instant::now();
     *lock(&shared.proved) = None;
     if let Err(error) = read_registry(shared, commands).await {
-        shared.degraded(&says(&error));
+        shared.degraded(&said(&error));
     }
     loop {
         let info = own(shared).await;
@@ -53,15 +54,15 @@ pub(super) async fn beat(shared: &Arc<Shared>, commands: &Commands) -> String {
                 judge(shared, began).await;
             }
             Err(error) => {
-                shared.degraded(&says(&error));
+                shared.degraded(&said(&error));
                 if error.is_connection_dropped() && !error.is_timeout() {
-                    return says(&error);
+                    return said(&error);
                 }
                 misses += 1;
                 let must_leave =
                     error.code() == Some("READONLY") || misses >= MISSES_MAX && error.is_timeout();
                 if must_leave {
-                    return says(&error);
+                    return said(&error);
                 }
             }
         }
@@ -103,18 +104,6 @@ async fn judge(shared: &Shared, began: Instant) {
         shared.health.connected(shared.nodes_known());
     } else if began.elapsed() > Duration::from_secs(2) {
         shared.degraded("what this node publishes does not come back");
-    }
-}
-
-/// What Redis or the connection says.
-fn says(error: &RedisError) -> String {
-    if error.is_timeout() {
-        return "Redis does not answer".to_owned();
-    }
-    match error.code() {
-        Some("READONLY") => "Redis is a read-only replica".to_owned(),
-        Some("OOM") => "Redis is out of memory".to_owned(),
-        Some(_) | None => format!("Redis says: {error}"),
     }
 }
 

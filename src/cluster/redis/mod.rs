@@ -39,6 +39,7 @@
 //! is not heard again, and what is older than a minute is refused: clocks must agree to that. Signaling relays have
 //! frames of the same kind with a key and numbers of their own.
 
+mod bounds;
 mod bus;
 mod calls;
 mod commands;
@@ -46,6 +47,7 @@ mod connect;
 mod coturn;
 mod counters;
 mod frame;
+mod guarded;
 mod health;
 mod heart;
 mod inspect;
@@ -55,6 +57,7 @@ mod looks;
 mod outbox;
 mod outbox_scripts;
 mod progress;
+mod pushes;
 mod quotas;
 mod registry;
 mod row;
@@ -64,11 +67,13 @@ mod seal;
 mod shared;
 mod signals;
 mod supervise;
+mod tls;
 mod usage;
+mod words;
 
 use std::{
     sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -86,6 +91,7 @@ pub use keys::{
     ACL_RULE, ACL_RULE_CLUSTER, ACL_RULE_CLUSTER_6_2, ACL_RULE_CLUSTER_7_0, ACL_RULE_COTURN,
     ACL_RULE_COTURN_6_2,
 };
+pub use words::redis_mend;
 
 use self::{
     connect::Connector,
@@ -148,7 +154,7 @@ impl Redis {
         let (sealer, frame_sealer) = (keys.sealer("redis"), keys.sealer(&purpose(&own.id, own.incarnation)));
         let signals = Signals::new(&keys, &own.id, own.incarnation);
         let shared = Shared {
-            registry: Registry::new(own.clone(), started),
+            registry: Registry::new(own.clone(), Instant::now()),
             own,
             options,
             keys,

@@ -21,7 +21,10 @@ use super::{
     seal::OpenError,
     shared::{Shared, jitter, lock},
 };
-use crate::cluster::{Row, Table, Version, clock::unix_seconds};
+use crate::{
+    cluster::{Row, Table, Version},
+    telemetry::settled_seconds,
+};
 
 /// Rows written with one script, and told with one message.
 const BATCH: usize = 128;
@@ -35,6 +38,8 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(600);
 const EXPIRE_MAX: usize = 1000;
 /// Clocks differ: what is over for one node may not be for another yet.
 const EXPIRE_LATE_SECONDS: u64 = 120;
+/// What is kept of a table while it is compared: names, and rows that cannot be opened, which no other node wrote.
+const KEPT_BYTES_MAX: usize = 64 << 20;
 /// More in Redis than on a node: there tombstones of many nodes meet.
 const ROWS_FACTOR: usize = 3;
 
@@ -236,6 +241,8 @@ async fn pull(
     let mut found = HashMap::new();
     let mut rows = Vec::new();
     let mut cursor = 0_u64;
+    // What no Redis holds must not take memory either.
+    let (mut kept, most) = (0, table.rows_max() * ROWS_FACTOR * 2);
     // A table that is being written to can be longer than its bound by a page, not by another table.
     for _ in 0..=(table.rows_max() * ROWS_FACTOR * 2 / PAGE + 1) {
         let command = redis::cmd("HSCAN").arg(&key).arg(cursor).arg("COUNT").arg(PAGE).take();
@@ -247,6 +254,7 @@ async fn pull(
             }
             let version = row.as_ref().map(|(row, _)| row.version.clone());
             let is_fresh = row.as_ref().is_some_and(|(_, is_fresh)| *is_fresh);
+            kept += id.len() + if row.is_some() { 0 } else { raw.len() };
             found.insert(id, Found { version, is_fresh, raw: if row.is_some() { Vec::new() } else { raw } });
             rows.extend(row.map(|(row, _)| row));
         }
@@ -257,7 +265,7 @@ async fn pull(
         {
             host.take_over(std::mem::take(&mut rows)).await;
         }
-        if is_last {
+        if is_last || found.len() > most || kept > KEPT_BYTES_MAX {
             break;
         }
     }
@@ -283,7 +291,7 @@ async fn state(commands: &Commands) -> Result<(Option<Vec<u8>>, u64), RowsError>
 }
 
 async fn expire(shared: &Shared, commands: &Commands) -> Result<(), RowsError> {
-    let now = unix_seconds().saturating_sub(EXPIRE_LATE_SECONDS);
+    let now = settled_seconds().saturating_sub(EXPIRE_LATE_SECONDS);
     for table in Table::ALL {
         let (hash, expiry) = (keys::rows(table), keys::rows_expiry(table));
         let lease = ROWS_LEASE.as_millis() as u64;
