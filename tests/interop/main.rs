@@ -7,6 +7,7 @@
 mod aiortc;
 mod amplification;
 mod bad_files;
+mod bad_world;
 mod browser;
 mod calls_browsers;
 mod calls_client;
