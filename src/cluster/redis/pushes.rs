@@ -67,10 +67,9 @@ fn is_wanted(kind: &PushKind) -> bool {
 }
 
 fn size(push: &PushInfo) -> usize {
-    let text = |value: &Value| match value {
-        Value::BulkString(bytes) => bytes.len(),
-        // No message has such a part.
-        _ => FRAME_BYTES_MAX,
+    let text = |value: &Value| {
+        // No message has a part of another kind.
+        if let Value::BulkString(bytes) = value { bytes.len() } else { FRAME_BYTES_MAX }
     };
     OVERHEAD + push.data.iter().map(text).sum::<usize>()
 }
