@@ -35,7 +35,7 @@ pub(super) async fn websocket(http: &Http, origin: Option<&str>) -> Finding {
     match http.ask(Method::GET, "/v1/signal", None, &headers).await {
         Ok(reply) if reply.status == 101 => check.ok(format!("opens{whose} in {}", shown(reply.took))),
         // It is there; what keys are for is the operator's affair.
-        Ok(reply) if reply.json()["code"] == "scope_missing" => check
+        Ok(reply) if reply.status == 403 && reply.problem().contains("scope `signal`") => check
             .skipped(format!("answers, but not to a key without the scope signal{whose}"))
             .mend("add the scope signal to the key to have it tried"),
         Ok(reply) if reply.status == 403 && origin.is_some() => check
