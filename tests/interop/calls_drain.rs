@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::calls_support::{Browser, Pages};
 use crate::change::balancer::Balancer;
 use crate::change::scene::{Scene, usual};
-use crate::change::{client, json_of, udp};
+use crate::change::{client, issue, json_of, udp};
 use crate::signal_support::{Node, until};
 use crate::support::namespace::Namespace;
 
@@ -74,6 +74,21 @@ async fn move_a_call() {
     }
     eprintln!("both were told after {told:?} and had moved after {:?}", begun.elapsed());
 
+    // Whoever comes now and knows only the node that drains is led on.
+    for name in ["carol", "dave"] {
+        let servers = only(&issue(other), udp(draining));
+        start(&mut pages, &scene, name, other.http, &servers);
+    }
+    let led = other.metric("iceway_allocations_created_total", &[]);
+    pages.connect("carol", "dave");
+    assert!(other.metric("iceway_allocations_created_total", &[]) >= led + 2.0);
+    assert!(draining.metric("iceway_drain_redirected_total", &[]) >= 2.0);
+    for page in ["carol", "dave"] {
+        let state = pages.state(page);
+        assert_eq!(state["local"]["candidateType"], "relay", "{state:#}");
+    }
+    pages.call("carol", "hangup", json!([]));
+
     // The node ends, and nobody notices.
     draining.signal(Signal::SIGTERM);
     until("it has ended", MOVE_LIMIT, || scene.nodes[0].has_ended()).await;
@@ -122,6 +137,14 @@ async fn until_moved(pages: &mut Pages, page: &str, before: &Value) {
         assert!(Instant::now() < deadline, "{state:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// The ICE servers of a credential, as if it named this address alone.
+fn only(issued: &Value, at: SocketAddr) -> Value {
+    let servers = issued["iceServers"].as_array().unwrap();
+    let mut server = servers.iter().find(|server| server["username"].is_string()).unwrap().clone();
+    server["urls"] = json!([format!("turn:{at}?transport=udp")]);
+    json!([server])
 }
 
 fn allocations(node: &Node) -> f64 {
