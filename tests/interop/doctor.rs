@@ -292,11 +292,11 @@ fn a_running_server_looks_at_itself_for_who_may_ask() {
 
     let file = server.directory().join("iceway.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("{text}relay.lifetime_max = \"30m\"\n")).unwrap();
+    std::fs::write(&file, format!("{text}runtime.drain_timeout = \"7m\"\n")).unwrap();
     let changed = by_socket();
     let expected = ("server.changed".to_owned(), "warning".to_owned());
     assert_eq!(changed.wrong(), [private.clone(), expected], "{}", changed.text);
-    std::fs::write(&file, format!("{text}relay.lifetime_max = \"never\"\n")).unwrap();
+    std::fs::write(&file, format!("{text}runtime.drain_timeout = \"never\"\n")).unwrap();
     let broken = by_socket();
     let expected = ("configuration".to_owned(), "failure".to_owned());
     assert_eq!(broken.wrong(), [private, expected], "{}", broken.text);
