@@ -273,7 +273,7 @@ fn a_running_server_looks_at_itself_for_who_may_ask() {
     let private = ("certificate.chain".to_owned(), "warning".to_owned());
     let by_socket = || Doctor::bare().env("ICEWAY_HTTP_CONTROL_SOCKET", path.to_str().unwrap()).run();
     let report = by_socket();
-    assert_eq!(report.wrong(), [private.clone()], "{}", report.text);
+    assert_eq!(report.wrong(), std::slice::from_ref(&private), "{}", report.text);
     for id in ["reach.udp", "reach.tcp", "reach.tls"] {
         assert_eq!(report.count(id, "ok"), 2, "both families, {id}: {}", report.text);
     }
