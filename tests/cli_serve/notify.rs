@@ -113,7 +113,7 @@ fn a_server_that_cannot_listen_is_never_ready() {
 fn a_reload_is_announced_and_its_end_too() {
     let manager = Manager::new("reload");
     let file = std::env::temp_dir().join(format!("iceway-notify-{}.toml", std::process::id()));
-    fs::write(&file, "").unwrap();
+    fs::write(&file, "# nothing yet\n").unwrap();
     let server = Server::launch(manager.command(&["--config", file.to_str().unwrap()]));
     manager.told("READY=1\n");
     let mut before = 0;

@@ -92,7 +92,7 @@ fn sighup_takes_over_users_and_secrets_and_names_what_needs_a_restart() {
 #[test]
 fn sighup_changes_the_log_level_and_keeps_a_generated_secret() {
     let file = scratch("level.toml");
-    fs::write(&file, "").unwrap();
+    fs::write(&file, "# nothing yet\n").unwrap();
     let mut command = iceway(&[&["--config", file.to_str().unwrap()], &FREE_PORTS[..]].concat());
     command.env("JOURNAL_STREAM", "1:1");
     let mut server = Server::launch(command);
