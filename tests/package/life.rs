@@ -49,7 +49,7 @@ fn it_is_installed_runs_is_upgraded_and_leaves_nothing() {
     assert_eq!(machine.done("stat --format %U:%a /etc/iceway/credentials"), "root:700");
     assert_eq!(machine.done("stat --format %U:%a /etc/iceway/credentials/auth.secret_file"), "root:600");
     for page in ["iceway", "iceway-serve", "iceway-credentials-mint"] {
-        assert_eq!(machine.done(&format!("man -w {page}")), format!("/usr/share/man/man1/{page}.1"));
+        assert_eq!(machine.done(&format!("man -w {page}")), format!("/usr/share/man/man1/{page}.1.gz"));
     }
     let completions = "source /usr/share/bash-completion/completions/iceway && complete -p iceway";
     assert!(machine.done(completions).contains("_iceway"));
