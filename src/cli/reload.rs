@@ -81,7 +81,7 @@ impl Serving<'_> {
 
     /// What is written now.
     pub(super) fn read_again(&self) -> Result<Loaded, ConfigError> {
-        let mut fresh = config::load(self.sources)?;
+        let mut fresh = config::load_again(self.sources, &self.loaded)?;
         if let Some(trial) = &self.trial {
             trial.add_to(&mut fresh);
         }

@@ -77,6 +77,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
+    has_empty_file: bool,
     origins: HashMap<&'static str, Origin>,
     pub(super) contents: Contents,
 }
@@ -92,7 +93,14 @@ impl Loaded {
     #[cfg(test)]
     pub(crate) fn of(config: Config) -> Self {
         let contents = contents(&config);
-        Self { config, warnings: Vec::new(), file: None, origins: HashMap::new(), contents }
+        Self {
+            config,
+            warnings: Vec::new(),
+            file: None,
+            has_empty_file: false,
+            origins: HashMap::new(),
+            contents,
+        }
     }
 
     /// Whether anybody can hold a credential: there is a secret or a user.
@@ -119,6 +127,23 @@ impl Loaded {
             }
         }
         text
+    }
+}
+
+/// Reads and checks everything again. A file that has become empty is taken for one that is being written: whoever
+/// writes in place empties it first.
+///
+/// # Errors
+/// All that is wrong, at once.
+pub fn load_again(sources: &Sources, before: &Loaded) -> Result<Loaded, ConfigError> {
+    let fresh = load(sources)?;
+    match &fresh.file {
+        Some(path) if fresh.has_empty_file && !before.has_empty_file => {
+            let message = "is empty, as if it were being written; write at least a comment".to_owned();
+            let problem = Problem::of_file(Origin::File(path.clone(), None), message);
+            Err(ConfigError { problems: vec![problem] })
+        }
+        Some(_) | None => Ok(fresh),
     }
 }
 
@@ -162,6 +187,7 @@ struct Loading {
     credentials: ServiceCredentials,
     /// As they were written, for messages about contradictions.
     errors: Vec<Problem>,
+    has_empty_file: bool,
 }
 
 impl Loading {
@@ -173,12 +199,7 @@ impl Loading {
                 return;
             }
         };
-        // Whoever writes a file in place empties it first.
-        if text.is_empty() && path.is_file() {
-            let message = "is empty, as if it were being written; write at least a comment, or name no file";
-            self.errors.push(Problem::of_file(Origin::File(path.to_owned(), None), message.to_owned()));
-            return;
-        }
+        self.has_empty_file = text.is_empty();
         let (assignments, problems) = file::parse(path, &text);
         self.errors.extend(problems);
         for assignment in assignments {
@@ -304,7 +325,14 @@ impl Loading {
             .chain(found.warnings)
             .collect();
         let contents = contents(&self.config);
-        Ok(Loaded { config: self.config, warnings, file, origins: self.origins, contents })
+        Ok(Loaded {
+            config: self.config,
+            warnings,
+            file,
+            has_empty_file: self.has_empty_file,
+            origins: self.origins,
+            contents,
+        })
     }
 }
 

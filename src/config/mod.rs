@@ -26,7 +26,7 @@ mod webhook_files;
 
 pub use changes::KeyChange;
 pub use flags::{flags, given_flags};
-pub use load::{FILE_VARIABLE, Loaded, Sources, USER_RUNTIME_DIRECTORY, control_socket, load};
+pub use load::{FILE_VARIABLE, Loaded, Sources, USER_RUNTIME_DIRECTORY, control_socket, load, load_again};
 pub use problem::{ConfigError, Origin, Problem};
 pub use read::{ReadError, read_file, read_text};
 pub use redis::{Redis, RedisLayout, RedisUrl};

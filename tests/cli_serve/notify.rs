@@ -117,7 +117,9 @@ fn a_reload_is_announced_and_its_end_too() {
     let server = Server::launch(manager.command(&["--config", file.to_str().unwrap()]));
     manager.told("READY=1\n");
     let mut before = 0;
-    for (text, end) in [("", "STATUS=Reloaded."), ("[log]\nlevel = 5\n", "STATUS=Not reloaded: ")] {
+    for (text, end) in
+        [("# still nothing\n", "STATUS=Reloaded."), ("[log]\nlevel = 5\n", "STATUS=Not reloaded: ")]
+    {
         fs::write(&file, text).unwrap();
         server.signal("HUP");
         let reloading = manager.told("RELOADING=1\nMONOTONIC_USEC=");

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::{
@@ -82,13 +83,25 @@ async fn rooms_are_administered_from_any_node() {
 }
 
 #[tokio::test]
-async fn clients_of_other_nodes_get_ice_servers_without_the_node_that_drains() {
+async fn clients_that_were_handed_the_node_that_drains_get_other_ice_servers_and_nobody_else() {
+    // Each is handed one of two nodes: that all get the same has a chance of one in 32 768.
+    const CLIENTS: usize = 16;
     let issuer = Issuer::new();
     let Pair { a, b, _redis } = pair(&issuer).await;
     let mut grants = Issuer::grants("web");
     grants["turn"] = json!({ "use": true });
-    let mut ann = Client::open(&b, &issuer.token_with("ann", grants)).await;
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let token = issuer.token_with(&format!("ann-{number}"), grants.clone());
+        clients.push(Client::open(&b, &token).await);
+    }
     assert_eq!(a.post("/v1/nodes/a/drain", &json!({})).0, 200);
-    let pushed = ann.expect("ice-servers").await;
-    assert_eq!(pushed["reason"], "drain", "{pushed}");
+    let waiting = clients.iter_mut().map(|client| client.try_next(Duration::from_secs(4)));
+    let pushed: Vec<Value> = join_all(waiting).await.into_iter().flatten().collect();
+    assert!((1..CLIENTS).contains(&pushed.len()), "{} of {CLIENTS}", pushed.len());
+    let left = b.logged("Listening.")["address"].as_str().unwrap().to_owned();
+    for frame in pushed {
+        assert_eq!((&frame["type"], &frame["reason"]), (&json!("ice-servers"), &json!("drain")), "{frame}");
+        assert!(frame["iceServers"].to_string().contains(&left), "{frame}");
+    }
 }
