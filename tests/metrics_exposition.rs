@@ -81,7 +81,7 @@ fn every_value_of_every_label_is_there_from_the_start() {
     }
     assert!(is_zero(
         &text,
-        r#"iceway_public_address_confirmed{family="ipv4",local="10.0.0.5",address="203.0.113.5",from="stun"}"#
+        r#"iceway_public_address_confirmed{family="ipv4",local="10.0.0.5",ip="203.0.113.5",from="stun"}"#
     ));
     for dialect in Dialect::ALL {
         assert!(is_zero(

@@ -75,7 +75,7 @@ metrics! {
     ALLOCATIONS_CLOSED: Counter "iceway_allocations_closed_total" ["reason"], "Allocations ended by the reason.";
     PERMISSIONS: Gauge "iceway_permissions" [], "Permissions held by live allocations.";
     CHANNELS: Gauge "iceway_channels" [], "Channel bindings held by live allocations.";
-    PUBLIC_ADDRESS: Gauge "iceway_public_address_confirmed" ["family", "local", "address", "from"], "What clients are told of each relay address, and where that is known from: own, configured, stun, dns or interface; 1, or 0 if it is only the last known one because nothing is found any more.";
+    PUBLIC_ADDRESS: Gauge "iceway_public_address_confirmed" ["family", "local", "ip", "from"], "What clients are told of each relay address, and where that is known from: own, configured, stun, dns or interface; 1, or 0 if it is only the last known one because nothing is found any more.";
     PUBLIC_ADDRESS_LOOKS: Counter "iceway_public_address_looks_total" ["result"], "Times that a public address was looked for, by family, found or failed; only relay.external with stun:, dns: or interface: has any looked for.";
     PUBLIC_ADDRESS_CHANGES: Counter "iceway_public_address_changes_total" [], "Times that clients were told another public address from then on.";
     RELAY_PORTS: Gauge "iceway_relay_ports" ["family", "state"], "Ports of the relay range by address family, in use or free, over all relay addresses.";

@@ -111,7 +111,7 @@ fn the_address_that_a_stun_server_sees_is_told_and_found_anew_while_calls_go_on(
     assert_eq!(inside.told(SERVER6), Some((PUBLIC6.to_owned(), "stun".to_owned(), true)));
     assert_eq!(inside.told("10.99.99.9"), None, "what nobody sees is not relayed from");
     assert_eq!(inside.uris()[0], format!("stun:{FIRST}:3478"));
-    let confirmed = ["family=\"ipv4\"", "address=\"203.0.113.1\"", "from=\"stun\""];
+    let confirmed = ["family=\"ipv4\"", "ip=\"203.0.113.1\"", "from=\"stun\""];
     assert_eq!(inside.metric("iceway_public_address_confirmed", &confirmed), 1.0);
     assert_eq!(inside.said("advertised=203.0.113.1 from=\"stun\""), 1);
 
