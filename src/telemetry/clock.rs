@@ -57,7 +57,7 @@ fn look() -> i64 {
 }
 
 fn name(jump: i64) {
-    let seconds = jump.unsigned_abs().div_ceil(1000);
+    let seconds = (jump.unsigned_abs() + 500) / 1000;
     let mend = "let chrony or systemd-timesyncd set the clock (timedatectl); nothing is wrong if the machine slept or the \
                 clock was wrong before";
     if jump > 0 {

@@ -31,6 +31,10 @@ fn a_start_without_a_public_address_waits_and_fails_with_what_to_do() {
     told.wait_until("ready", Duration::from_secs(8), |log| {
         log.contains("is running") || log.contains("Ready.")
     });
+    let status = format!("/proc/{}/status", stopped.id());
+    stopped.wait_until("listening for signals", SOON, |_| {
+        catches_term(&std::fs::read_to_string(&status).unwrap())
+    });
     stopped.signal(Signal::SIGTERM);
     assert!(stopped.wait(Duration::from_secs(5)).success(), "a signal ends the wait");
 
@@ -43,6 +47,12 @@ fn a_start_without_a_public_address_waits_and_fails_with_what_to_do() {
     {
         assert!(line.contains(words), "{words}: {line}");
     }
+}
+
+/// Whether a process handles SIGTERM itself, by its /proc/PID/status.
+fn catches_term(status: &str) -> bool {
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    u64::from_str_radix(caught, 16).unwrap() >> (Signal::SIGTERM as u64 - 1) & 1 == 1
 }
 
 /// As Kubernetes writes status.hostIPs of a node with both families.
