@@ -2,7 +2,8 @@
 //!
 //! Pure: the nodes, the time and the randomness are arguments. A node that drains, is silent or is full is never
 //! named. Among the others the less loaded of two random ones is: nearly as even as asking for the least loaded of
-//! all, and without every caller running to the same node between two heartbeats.
+//! all, and without every caller running to the same node between two heartbeats. With two nodes that would not hold
+//! (both are always drawn), so loads that differ by little count as equal.
 
 use crate::cluster::{NodeInfo, NodeLoad, NodeState};
 
@@ -10,6 +11,8 @@ use crate::cluster::{NodeInfo, NodeLoad, NodeState};
 pub(crate) const SILENT_AFTER_MILLIS: u64 = 5000;
 /// The most nodes one credential names: browsers gather slower with each.
 pub(crate) const NODES_MAX: usize = 8;
+/// Loads that differ by less count as equal, and chance decides: they are up to a heartbeat old.
+const LOAD_MARGIN: f64 = 0.05;
 /// A label stays at its node until that is so busy.
 const STICKY_LOAD_MAX: f64 = 0.8;
 
@@ -93,7 +96,7 @@ fn draw(nodes: &mut [&NodeInfo], count: usize, random: &mut impl FnMut() -> u64)
         // The second is drawn among the others.
         let second = if rest.len() > 1 && second >= first { second + 1 } else { second };
         let (Some(one), Some(other)) = (rest.get(first), rest.get(second)) else { return };
-        let better = if load(other) < load(one) { second } else { first };
+        let better = if load(one) - load(other) >= LOAD_MARGIN { second } else { first };
         rest.swap(0, better);
     }
 }
@@ -238,6 +241,21 @@ mod tests {
             *seen.entry(chosen[0].id.clone()).or_default() += 1;
         }
         assert!(seen.len() == 4 && seen.values().all(|count| (800..1200).contains(count)), "{seen:?}");
+    }
+
+    #[test]
+    fn two_nodes_share_the_clients_until_one_is_clearly_busier() {
+        let shares = |busier: u64| {
+            let both = [10, busier].map(|allocations| node(0, "eu", NodeState::Serving, 0, allocations));
+            let mut random = seeded(3);
+            let first = |_: &u32| {
+                std::ptr::eq(choose(&both, |_| true, &preference(None, None, 1), &mut random)[0], &both[0])
+            };
+            (0..1000).filter(first).count()
+        };
+        assert!((400..600).contains(&shares(10)), "{}", shares(10));
+        assert!((400..600).contains(&shares(14)), "{}", shares(14));
+        assert_eq!(shares(16), 1000);
     }
 
     #[test]
