@@ -11,6 +11,7 @@
 //! | [`signaling`] | the signaling relay as a state machine |
 //! | [`config`] | one file, flags and environment resolved into one validated value |
 //! | [`telemetry`] | logging and the table of metrics |
+//! | `write_through` | a macro for streams that look only at what is read |
 //! | [`cluster`] | what nodes share and what outlives a restart: secrets, API keys, revocations, usage, the other nodes |
 //! | [`runtime`] | sockets, threads, TLS, timers: drives [`turn`] |
 //! | [`api`] | HTTP: credentials, administration, health and metrics |
@@ -33,3 +34,5 @@ pub mod config;
 pub mod runtime;
 #[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(feature = "server")]
+mod write_through;

@@ -9,16 +9,30 @@ use std::{
 };
 
 /// Each layer with what it may use. Dependencies point down only.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("stun", &[]),
     ("credentials", &[]),
     ("turn", &["stun", "credentials"]),
     ("signaling", &["credentials"]),
     ("config", &["turn", "signaling", "credentials"]),
     ("telemetry", &[]),
-    ("cluster", &["signaling", "credentials", "config", "telemetry"]),
+    ("write_through", &[]),
+    ("cluster", &["signaling", "credentials", "config", "telemetry", "write_through"]),
     ("runtime", &["turn", "stun", "credentials", "config", "telemetry"]),
-    ("api", &["cluster", "runtime", "turn", "stun", "signaling", "credentials", "config", "telemetry"]),
+    (
+        "api",
+        &[
+            "cluster",
+            "runtime",
+            "turn",
+            "stun",
+            "signaling",
+            "credentials",
+            "config",
+            "telemetry",
+            "write_through",
+        ],
+    ),
     (
         "cli",
         &["api", "cluster", "runtime", "turn", "stun", "signaling", "credentials", "config", "telemetry"],

@@ -139,16 +139,11 @@ mod tests {
 
     fn node(id: usize, region: &str, state: NodeState, age: u64, allocations: u64) -> NodeInfo {
         NodeInfo {
-            id: format!("n{id}"),
-            incarnation: 1,
             region: region.to_owned(),
             uris: vec![format!("turn:n{id}.example.org:3478?transport=udp")],
-            addresses: Vec::new(),
-            public: Vec::new(),
             state,
             load: NodeLoad { allocations, allocations_max: 100, ..NodeLoad::default() },
-            version: "1".to_owned(),
-            told: NOW - age,
+            ..NodeInfo::new(format!("n{id}"), 1, NOW - age)
         }
     }
 

@@ -232,13 +232,10 @@ fn domain_of(node: &NodeInfo) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{NodeAddress, NodeLoad};
+    use crate::cluster::NodeAddress;
 
     fn node(uris: &[&str]) -> NodeInfo {
         NodeInfo {
-            id: "n1".to_owned(),
-            incarnation: 1,
-            region: String::new(),
             uris: uris.iter().map(|uri| (*uri).to_owned()).collect(),
             addresses: [
                 ("udp", "203.0.113.1:3478"),
@@ -250,11 +247,7 @@ mod tests {
                 address: address.parse().unwrap(),
             })
             .to_vec(),
-            public: Vec::new(),
-            state: NodeState::Serving,
-            load: NodeLoad::default(),
-            version: "1".to_owned(),
-            told: 0,
+            ..NodeInfo::new("n1", 1, 0)
         }
     }
 

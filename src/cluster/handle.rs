@@ -15,8 +15,8 @@ use tokio::sync::{Mutex, watch};
 
 use super::{
     Answer, ApiKey, ApiKeys, Ask, Changes, Handler, Health, Host as _, KeysFileError, LimitAnswer,
-    NodeAddress, NodeId, NodeInfo, NodeLoad, NodePlace, NodePublic, NodeState, Nodes, PeerCounters, Peers,
-    QuotaTable, Rate, Remembered, RequestError, Row, SignalHandler, StoreError,
+    NodeAddress, NodeId, NodeInfo, NodePlace, NodePublic, Nodes, PeerCounters, Peers, QuotaTable, Rate,
+    Remembered, RequestError, Row, SignalHandler, StoreError,
     alone::Alone,
     clock::unix_millis,
     derive::derive_key,
@@ -397,15 +397,11 @@ fn node_info(settings: Settings) -> Result<NodeInfo, OpenError> {
     let mut incarnation = [0; 8];
     getrandom::fill(&mut incarnation).map_err(|error| OpenError::Random(error.to_string()))?;
     Ok(NodeInfo {
-        id: settings.id,
-        incarnation: u64::from_le_bytes(incarnation),
         region: settings.region,
         uris: settings.uris,
         addresses: settings.addresses,
         public: settings.public,
-        state: NodeState::Serving,
-        load: NodeLoad::default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        told: unix_millis(),
+        ..NodeInfo::new(settings.id, u64::from_le_bytes(incarnation), unix_millis())
     })
 }

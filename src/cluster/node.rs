@@ -138,6 +138,24 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
+    /// One that serves, of which no more is known than its name, its run and when it told that, in milliseconds since
+    /// the Unix epoch.
+    #[must_use]
+    pub fn new(id: impl Into<NodeId>, incarnation: u64, told: u64) -> Self {
+        Self {
+            id: id.into(),
+            incarnation,
+            region: String::new(),
+            uris: Vec::new(),
+            addresses: Vec::new(),
+            public: Vec::new(),
+            state: NodeState::Serving,
+            load: NodeLoad::default(),
+            version: String::new(),
+            told,
+        }
+    }
+
     /// Takes over where clients reach it.
     pub(super) fn set_place(&mut self, place: NodePlace) {
         let NodePlace { uris, addresses, public } = place;

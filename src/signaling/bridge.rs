@@ -11,7 +11,7 @@ use super::{
     deliver::{Refusal, Requester},
     life::Ending,
     object::Object,
-    session::{Attachment, Buckets, Deadlines, Session, queue::Queue, replies::Replies},
+    session::{Attachment, Session},
 };
 
 /// Sessions that one session of a backend carries.
@@ -79,23 +79,8 @@ impl Server {
         }
         carried.insert(key.clone(), id);
         let (user, device) = key;
-        let session = Session {
-            place: Place { user, device, session: id },
-            grants: Box::new(carried_grants()),
-            attachment: Attachment::Carried(carrier),
-            queue: Queue::default(),
-            resume: [0; 32],
-            epoch: 0,
-            token_id: None,
-            created: now.monotonic,
-            deadlines: Deadlines::default(),
-            ice_node: None,
-            buckets: Buckets::default(),
-            replies: Replies::default(),
-            rooms: Vec::new(),
-            watches: Vec::new(),
-            carried: None,
-        };
+        let place = Place { user, device, session: id };
+        let session = Session::new(place, carried_grants(), Attachment::Carried(carrier), now.monotonic);
         let party = session.party();
         self.insert_session(session);
         self.event(now, EventKind::SessionConnected { party });

@@ -7,7 +7,7 @@ use super::{
     directory::Home,
     life::Ending,
     session::{
-        Attachment, Buckets, Deadlines, Membership, Session,
+        Attachment, Deadlines, Membership, Session,
         queue::{Answer, Packed, Queue},
         replies::Replies,
     },
@@ -65,22 +65,15 @@ impl Server {
     pub(super) fn take_in(&mut self, now: Now, luggage: Luggage, grants: Grants) {
         let id = luggage.place.session;
         let resume_end = now.monotonic.after(self.setup.options.resume_ttl);
+        let grants = Grants { role: luggage.role, ..grants };
         let session = Session {
-            place: luggage.place,
-            grants: Box::new(Grants { role: luggage.role, ..grants }),
-            attachment: Attachment::Detached,
             queue: Queue::unpack(luggage.queue),
             resume: luggage.resume,
             epoch: luggage.epoch,
-            token_id: None,
-            created: now.monotonic,
             deadlines: Deadlines { resume: Some(resume_end), ..Deadlines::default() },
-            ice_node: None,
-            buckets: Buckets::default(),
             replies: Replies::unpack(luggage.replies),
             rooms: luggage.rooms.clone(),
-            watches: Vec::new(),
-            carried: None,
+            ..Session::new(luggage.place, grants, Attachment::Detached, now.monotonic)
         };
         if self.directory.session(id).is_some() {
             self.sessions.insert(session);

@@ -13,9 +13,8 @@ use super::{
     hello::Arrival,
     object::Object,
     session::{
-        Attachment, Buckets, Deadlines, Session,
-        queue::{Answer, Note, Queue},
-        replies::Replies,
+        Attachment, Session,
+        queue::{Answer, Note},
     },
     sockets::Stage,
     token::refresh_in,
@@ -106,22 +105,11 @@ impl Server {
         let id = SessionId(self.random.number());
         let token = self.random.token();
         let place = Place { user: identity.user.clone(), device, session: id };
+        let attachment = Attachment::Socket(connection);
         let session = Session {
-            place,
-            grants: Box::new(identity.grants.clone()),
-            attachment: Attachment::Socket(connection),
-            queue: Queue::default(),
             resume: Sha256::digest(token_text(&token)).into(),
             epoch: self.random.number() as u64,
-            token_id: None,
-            created: now.monotonic,
-            deadlines: Deadlines::default(),
-            ice_node: None,
-            buckets: Buckets::default(),
-            replies: Replies::default(),
-            rooms: Vec::new(),
-            watches: Vec::new(),
-            carried: None,
+            ..Session::new(place, identity.grants.clone(), attachment, now.monotonic)
         };
         let party = session.party();
         self.sockets.set_stage(connection, Stage::Attached(id));

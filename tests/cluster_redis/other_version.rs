@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use iceway::cluster::{Answer, Ask, NodeInfo, NodeLoad, NodeState, RequestError, derive_key};
+use iceway::cluster::{Answer, Ask, NodeInfo, RequestError, derive_key};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use serde_json::{Value, json};
 
@@ -120,18 +120,7 @@ fn converse(client: &redis::Client, run_of_a: u64, was_told: &AtomicBool, is_ove
 }
 
 fn info() -> NodeInfo {
-    NodeInfo {
-        id: NAME.to_owned(),
-        incarnation: RUN,
-        region: String::new(),
-        uris: Vec::new(),
-        addresses: Vec::new(),
-        public: Vec::new(),
-        state: NodeState::Serving,
-        load: NodeLoad::default(),
-        version: VERSION.to_owned(),
-        told: unix_seconds() * 1000,
-    }
+    NodeInfo { version: VERSION.to_owned(), ..NodeInfo::new(NAME, RUN, unix_seconds() * 1000) }
 }
 
 /// Names joined as frames are bound to them.

@@ -13,12 +13,8 @@ const HELD_MAX: usize = 256;
 
 #[test]
 fn who_sends_to_a_session_that_moves_is_refused_before_too_much_waits() {
-    let mut cluster = three_nodes();
     // The first node learns of the move, but the old way never ends.
-    cluster.net.blocked.insert((0, 1));
-    cluster.drop_socket(1, 60_000);
-    cluster.connect_to(1, 2);
-    cluster.advance(500);
+    let mut cluster = moved_while_blocked((0, 1));
     send_many(&mut cluster, 0, 1);
     let accepted = accepted(&cluster, 0);
     assert_eq!(accepted, HELD_MAX, "the rest is refused");
@@ -29,12 +25,8 @@ fn who_sends_to_a_session_that_moves_is_refused_before_too_much_waits() {
 
 #[test]
 fn a_session_that_has_moved_is_refused_before_too_much_of_it_waits() {
-    let mut cluster = three_nodes();
     // The first node does not learn of the move: it may still get something from the old one.
-    cluster.net.blocked.insert((1, 0));
-    cluster.drop_socket(1, 60_000);
-    cluster.connect_to(1, 2);
-    cluster.advance(500);
+    let mut cluster = moved_while_blocked((1, 0));
     send_many(&mut cluster, 1, 0);
     let accepted = accepted(&cluster, 1);
     assert_eq!(accepted, HELD_MAX, "the rest is refused");
@@ -65,6 +57,16 @@ fn a_session_is_told_that_it_missed_something_even_if_that_is_lost_as_well() {
 }
 
 /// Two phones at the first two of three nodes.
+/// The second phone goes from the second node to the third while nothing arrives from one node at another.
+fn moved_while_blocked(way: (usize, usize)) -> Cluster {
+    let mut cluster = three_nodes();
+    cluster.net.blocked.insert(way);
+    cluster.drop_socket(1, 60_000);
+    cluster.connect_to(1, 2);
+    cluster.advance(500);
+    cluster
+}
+
 fn three_nodes() -> Cluster {
     let mut cluster = Cluster::new(1, 3, 0);
     cluster.advance(3000);

@@ -90,21 +90,10 @@ fn preferred(nodes: &Nodes, partition: u8) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{NodeInfo, NodeLoad};
+    use crate::cluster::NodeInfo;
 
     fn node(id: &str, state: NodeState) -> NodeInfo {
-        NodeInfo {
-            id: id.to_owned(),
-            incarnation: 1,
-            region: String::new(),
-            uris: Vec::new(),
-            addresses: Vec::new(),
-            public: Vec::new(),
-            state,
-            load: NodeLoad::default(),
-            version: String::new(),
-            told: 0,
-        }
+        NodeInfo { state, ..NodeInfo::new(id, 1, 0) }
     }
 
     fn owners(nodes: &[(&str, NodeState)]) -> Vec<String> {

@@ -255,26 +255,12 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        cluster::{NodeLoad, NodeState},
-        config::SecretBytes,
-    };
+    use crate::config::SecretBytes;
 
     const NOW: u64 = 1_800_000_000_000;
 
     fn info(id: &str, incarnation: u64) -> NodeInfo {
-        NodeInfo {
-            id: id.to_owned(),
-            incarnation,
-            region: String::new(),
-            uris: Vec::new(),
-            addresses: Vec::new(),
-            public: Vec::new(),
-            state: NodeState::Serving,
-            load: NodeLoad::default(),
-            version: String::new(),
-            told: NOW,
-        }
+        NodeInfo::new(id, incarnation, NOW)
     }
 
     fn registry() -> (Registry, Arc<Sealer>) {

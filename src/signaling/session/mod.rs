@@ -143,6 +143,27 @@ impl Sessions {
 }
 
 impl Session {
+    /// One that has nothing yet.
+    pub(super) fn new(place: Place, grants: Grants, attachment: Attachment, created: Instant) -> Self {
+        Self {
+            place,
+            grants: Box::new(grants),
+            attachment,
+            queue: Queue::default(),
+            resume: [0; 32],
+            epoch: 0,
+            token_id: None,
+            created,
+            deadlines: Deadlines::default(),
+            ice_node: None,
+            buckets: Buckets::default(),
+            replies: Replies::default(),
+            rooms: Vec::new(),
+            watches: Vec::new(),
+            carried: None,
+        }
+    }
+
     pub(super) fn role(&self) -> Role {
         self.grants.role
     }
