@@ -25,6 +25,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::bounds::Bounds;
+use crate::write_through::write_through;
 
 /// How long connecting to a server of a Cluster may take; whoever waits for it may give up sooner.
 const CLUSTER_CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -153,20 +154,4 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
+write_through!(Bounded);

@@ -361,10 +361,11 @@ impl Server {
     fn offer_told(&mut self, now: Now, asker: &Asker, id: &CallId, told: &[SessionId]) -> Done {
         let Some(call) = self.calls.get(id) else { return Err(call_ended()) };
         let (offer, delivered) = (call.offer.clone(), call.ringing().len() as u64);
+        // First, so that the node of whoever answers knows where the call is.
+        self.announce(id);
         for session in told {
             self.deliver(now, *session, offer.clone());
         }
-        self.announce(id);
         self.arm_call(id);
         let members = frames::named(id).number("delivered", delivered).members();
         self.reply_ok(now, &asker.requester, members);

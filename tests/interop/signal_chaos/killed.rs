@@ -63,6 +63,8 @@ async fn a_caller_whose_node_is_killed_while_it_rings_goes_on_on_another() {
         assert!(tokio::time::Instant::now() < deadline, "{answer}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    // It is offered anew, for the node that is gone had the offer.
+    assert_eq!(bob.wait_for("call-offer").await["data"]["sdp"], "v=0 c_own");
     bob.request(answer("c_own")).await;
     assert_eq!(ann.wait_for("call-answer").await["call"], "c_own");
 }
