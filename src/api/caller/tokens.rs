@@ -41,7 +41,8 @@ pub(super) struct Tokens {
 #[derive(Debug)]
 struct Verified {
     caller: Arc<Caller>,
-    /// Without leeway.
+    /// Without leeway, both.
+    begins: u64,
     expires: u64,
     /// Of the keys it was verified with.
     generation: u64,
@@ -107,7 +108,9 @@ impl Tokens {
         let generation = self.generation();
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = verified.get(&hash(text))?;
-        let is_valid = now < entry.expires.saturating_add(self.rules.leeway);
+        // The clock may have gone back since.
+        let is_valid = now < entry.expires.saturating_add(self.rules.leeway)
+            && entry.begins <= now.saturating_add(self.rules.leeway);
         (is_valid && entry.generation == generation && generation != u64::MAX)
             .then(|| Arc::clone(&entry.caller))
     }
@@ -115,9 +118,9 @@ impl Tokens {
     /// Verifies a token at `now`, in seconds since the Unix epoch.
     pub(super) async fn verify(&self, text: &str, now: u64) -> Result<Arc<Caller>, TokenRefusal> {
         let (claims, generation) = self.claims(text, now).await?;
-        let expires = claims.expires;
+        let (begins, expires) = (claims.begins, claims.expires);
         let caller = Arc::new(self.caller(&claims)?);
-        let entry = Verified { caller: Arc::clone(&caller), expires, generation };
+        let entry = Verified { caller: Arc::clone(&caller), begins, expires, generation };
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(hash(text), entry);
         Ok(caller)
     }

@@ -101,7 +101,7 @@ mod tests {
         all[claim] = value;
         let expires = all["exp"].as_u64().unwrap_or(NOW + 60);
         let Value::Object(all) = all else { unreachable!() };
-        let claims = Claims { expires, subject: None, scopes: Vec::new(), all };
+        let claims = Claims { begins: 0, expires, subject: None, scopes: Vec::new(), all };
         let user = UserId::parse("ann").unwrap();
         let from = Place { user, device: "".into(), session: SessionId(1) };
         check(&claims, (&from, to, &CallId::parse("c_1").unwrap()), NOW, 60).map_err(|denial| denial.code)

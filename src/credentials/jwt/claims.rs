@@ -18,6 +18,8 @@ pub struct Rules {
 /// What a verified and valid token says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claims {
+    /// From when on it is valid, in seconds since the Unix epoch, without leeway: the later of `nbf` and `iat`, or 0.
+    pub begins: u64,
     /// Until when it is valid, in seconds since the Unix epoch, without leeway.
     pub expires: u64,
     /// `sub`.
@@ -50,20 +52,21 @@ impl Rules {
             return Err(TokenError::AudienceWrong);
         }
         let expires = time(&all, "exp")?.ok_or(missing("exp"))?;
-        self.check_times(time(&all, "iat")?, time(&all, "nbf")?, expires, now)?;
+        let begins = self.check_times(time(&all, "iat")?, time(&all, "nbf")?, expires, now)?;
         let subject = text(&all, "sub")?.map(str::to_owned);
         let mut scopes = words(&all, "scope", true)?;
         scopes.extend(words(&all, "scp", true)?);
-        Ok(Claims { expires, subject, scopes, all })
+        Ok(Claims { begins, expires, subject, scopes, all })
     }
 
+    /// When it begins to be valid, if it is valid now.
     fn check_times(
         &self,
         issued: Option<u64>,
         not_before: Option<u64>,
         expires: u64,
         now: u64,
-    ) -> Result<(), TokenError> {
+    ) -> Result<u64, TokenError> {
         if expires.saturating_add(self.leeway) <= now {
             return Err(TokenError::Expired { seconds: now - expires });
         }
@@ -76,7 +79,7 @@ impl Rules {
         if seconds > self.lifetime_max {
             return Err(TokenError::LifetimeTooLong { seconds, max: self.lifetime_max });
         }
-        Ok(())
+        Ok(begins)
     }
 }
 
