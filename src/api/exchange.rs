@@ -40,6 +40,8 @@ pub(super) struct Known {
     pub(super) is_secure: bool,
     /// Whether it came over the control socket, which only the administrator can open.
     pub(super) is_control: bool,
+    /// Whether its connection took one of the last descriptors.
+    pub(super) is_last: bool,
     /// Whether a proxy that is not trusted says that it forwarded the request.
     pub(super) is_forwarded: bool,
     /// The names in the client's certificate, which was verified.
@@ -75,6 +77,7 @@ impl Exchange {
             client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             is_secure: false,
             is_control: false,
+            is_last: false,
             is_forwarded: false,
             certificate: None,
             limits: Mutex::default(),
@@ -88,6 +91,7 @@ impl Exchange {
             client,
             is_secure: true,
             is_control: false,
+            is_last: false,
             is_forwarded: false,
             certificate,
             limits: Mutex::default(),

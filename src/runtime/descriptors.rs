@@ -1,8 +1,8 @@
 //! Descriptors: how many this process may open, and who goes without first when they run short.
 //!
 //! The system gives the lowest free number to what is opened, so that the number says how many are taken. Relay sockets
-//! and clients' connections leave the last ones free, HTTP leaves half of those: a server that is full still tells how it
-//! is, obeys its operator, reaches Redis and reads its files.
+//! and clients' connections leave the last ones free, HTTP leaves half of those, but no signaling socket stays there: a
+//! server that is full still tells how it is, obeys its operator, reaches Redis and reads its files.
 
 use std::{
     io,
@@ -39,8 +39,10 @@ pub(crate) enum Purpose {
     Relay,
     /// A TCP or TLS connection of a client of the relay.
     Stream,
-    /// A connection to the HTTP listener, signaling included.
+    /// A connection to the HTTP listener.
     Http,
+    /// The same that is to stay, as a socket for signaling.
+    Signal,
 }
 
 impl Purpose {
@@ -49,6 +51,7 @@ impl Purpose {
             Self::Relay => "new allocations get 508",
             Self::Stream => "new TCP and TLS connections are closed",
             Self::Http => "new HTTP connections are closed",
+            Self::Signal => "new signaling sockets get 503",
         }
     }
 }
@@ -87,12 +90,17 @@ pub(crate) fn needed(config: &Config) -> (u64, u64) {
 /// Whether a descriptor that was just opened is one of those that must stay free; then that is said, and it is to be
 /// closed.
 pub(crate) fn must_stay_free(descriptor: BorrowedFd<'_>, purpose: Purpose) -> bool {
-    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
-    let is_short = number >= allowed(LIMIT.load(Ordering::Relaxed), purpose);
+    let is_short = is_left_free(descriptor, purpose);
     if is_short {
         say_short(purpose);
     }
     is_short
+}
+
+/// The same, where it may serve another purpose and nothing is to be said yet.
+pub(crate) fn is_left_free(descriptor: BorrowedFd<'_>, purpose: Purpose) -> bool {
+    let number = u64::try_from(descriptor.as_raw_fd()).unwrap_or(0);
+    number >= allowed(LIMIT.load(Ordering::Relaxed), purpose)
 }
 
 /// Whether the system refused because descriptors are used up; then that is said.
@@ -116,12 +124,13 @@ fn allowed(limit: u64, purpose: Purpose) -> u64 {
     }
     let free = (limit / 8).clamp(LEFT_FREE.0, LEFT_FREE.1);
     match purpose {
-        Purpose::Relay | Purpose::Stream => limit.saturating_sub(free),
+        Purpose::Relay | Purpose::Stream | Purpose::Signal => limit.saturating_sub(free),
         Purpose::Http => limit.saturating_sub(free / 2),
     }
 }
 
-fn say_short(purpose: Purpose) {
+/// Says that who comes for this purpose is refused, now and then.
+pub(crate) fn say_short(purpose: Purpose) {
     if let Some(suppressed) = SHORT.permit(ORIGIN.elapsed()) {
         let limit = LIMIT.load(Ordering::Relaxed);
         tracing::warn!(
@@ -140,11 +149,13 @@ mod tests {
 
     #[test]
     fn the_last_ones_are_for_what_a_full_server_must_still_do() {
-        let of = |limit| [Purpose::Relay, Purpose::Stream, Purpose::Http].map(|it| allowed(limit, it));
-        assert_eq!(of(64), [56, 56, 60]);
-        assert_eq!(of(1024), [960, 960, 992]);
-        assert_eq!(of(1 << 20), [(1 << 20) - 64, (1 << 20) - 64, (1 << 20) - 32]);
-        assert_eq!(of(0), [u64::MAX; 3], "nobody has asked for the limit");
+        let all = [Purpose::Relay, Purpose::Stream, Purpose::Signal, Purpose::Http];
+        let of = |limit| all.map(|it| allowed(limit, it));
+        assert_eq!(of(64), [56, 56, 56, 60]);
+        assert_eq!(of(1024), [960, 960, 960, 992]);
+        let most = 1 << 20;
+        assert_eq!(of(most), [most - 64, most - 64, most - 64, most - 32]);
+        assert_eq!(of(0), [u64::MAX; 4], "nobody has asked for the limit");
     }
 
     #[test]

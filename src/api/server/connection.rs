@@ -1,6 +1,6 @@
 //! One connection: TLS or not, then requests.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use hyper::{server::conn::http1, service::service_fn};
@@ -17,7 +17,10 @@ use super::{
     pace::{Pace, Paced, Times},
     wide::Wide,
 };
-use crate::runtime::alternative_names;
+use crate::runtime::{
+    alternative_names,
+    descriptors::{self, Purpose},
+};
 
 /// Until the first byte has come, and until TLS is negotiated.
 const OPENING_TIME_MAX: Duration = Duration::from_secs(10);
@@ -46,17 +49,16 @@ impl Connection {
             tracing::trace!(%error, "An HTTP connection was gone at once.");
             return;
         }
+        let link = Link::of(self.peer, descriptors::is_left_free(self.stream.as_fd(), Purpose::Signal));
         match timeout(OPENING_TIME_MAX, is_tls(&self.stream)).await {
-            Ok(Some(true)) => self.answer_tls().await,
-            Ok(Some(false)) => {
-                serve(Wide::new(self.stream), self.front, Link::of(self.peer, false, None)).await;
-            }
+            Ok(Some(true)) => self.answer_tls(link).await,
+            Ok(Some(false)) => serve(Wide::new(self.stream), self.front, link).await,
             // Nothing came.
             Ok(None) | Err(_) => {}
         }
     }
 
-    async fn answer_tls(self) {
+    async fn answer_tls(self, link: Link) {
         let config = match self.front.tls_config() {
             Ok(Some(config)) => config,
             // There is no certificate: closing is all that can be said.
@@ -70,7 +72,7 @@ impl Connection {
         match timeout(OPENING_TIME_MAX, handshake).await {
             Ok(Ok(stream)) => {
                 let certificate = certificate_names(&stream);
-                serve(stream, self.front, Link::of(self.peer, true, certificate)).await;
+                serve(stream, self.front, link.over_tls(certificate)).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "A TLS handshake failed on the HTTP listener."),
             Err(_) => tracing::debug!("A TLS handshake took too long on the HTTP listener."),

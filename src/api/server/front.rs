@@ -38,18 +38,27 @@ pub(super) struct Link {
     pub(super) is_tls: bool,
     /// It came over the control socket.
     pub(super) is_control: bool,
+    /// Its descriptor is one of the last: it must not stay as a socket for signaling.
+    pub(super) is_last: bool,
     pub(super) certificate: Option<Arc<[Box<str>]>>,
 }
 
 impl Link {
-    /// Of a connection from there.
-    pub(super) fn of(peer: SocketAddr, is_tls: bool, certificate: Option<Arc<[Box<str>]>>) -> Self {
-        Self { peer: peer.ip().to_canonical(), is_tls, is_control: false, certificate }
+    /// Of a connection from there, in clear text.
+    pub(super) fn of(peer: SocketAddr, is_last: bool) -> Self {
+        let peer = peer.ip().to_canonical();
+        Self { peer, is_tls: false, is_control: false, is_last, certificate: None }
+    }
+
+    /// The same over TLS.
+    pub(super) fn over_tls(self, certificate: Option<Arc<[Box<str>]>>) -> Self {
+        Self { is_tls: true, certificate, ..self }
     }
 
     /// Of a connection to the control socket.
     pub(super) const fn control() -> Self {
-        Self { peer: IpAddr::V4(Ipv4Addr::LOCALHOST), is_tls: false, is_control: true, certificate: None }
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { peer, is_tls: false, is_control: true, is_last: false, certificate: None }
     }
 }
 
@@ -154,6 +163,7 @@ fn nobody(id: HeaderValue) -> Known {
         client: IpAddr::from([0; 4]),
         is_secure: false,
         is_control: false,
+        is_last: false,
         is_forwarded: true,
         certificate: None,
         limits: Mutex::default(),
@@ -183,6 +193,7 @@ fn exchange(headers: &HeaderMap, link: &Link, id: HeaderValue, rules: &Rules) ->
         client: forwarded.client,
         is_secure,
         is_control: link.is_control,
+        is_last: link.is_last,
         is_forwarded: !is_proxy && forwarded::is_forwarded(headers),
         certificate: link.certificate.clone(),
         limits: Mutex::default(),
@@ -251,7 +262,13 @@ mod tests {
             request = request.header(name, value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        let link = Link { peer: peer.parse().unwrap(), is_tls: false, is_control: false, certificate: None };
+        let link = Link {
+            peer: peer.parse().unwrap(),
+            is_tls: false,
+            is_control: false,
+            is_last: false,
+            certificate: None,
+        };
         let exchange = exchange(&parts.headers, &link, HeaderValue::from_static("id"), &rules);
         refuse(&parts, &link, &exchange.unwrap(), &rules).is_none()
     }

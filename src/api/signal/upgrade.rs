@@ -1,5 +1,7 @@
 //! `GET /v1/signal`: how a request becomes a socket.
 
+use std::time::Duration;
+
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
@@ -23,6 +25,7 @@ use crate::{
         },
         query::Query,
     },
+    runtime::descriptors::{self, Purpose},
     signaling::{Identity, Role, is_traceparent},
 };
 use axum::extract::FromRequestParts as _;
@@ -43,6 +46,8 @@ pub(crate) const CONNECT_PROBLEMS: &[ProblemKind] = &[
 
 /// The protocol that is spoken.
 const PROTOCOL: &str = "rtc-signal.v1";
+/// When to try again what found no descriptor.
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// Before a token in the list of protocols.
 const BEARER: &str = "bearer.";
 /// What the server adds to the client's key (RFC 6455 §1.3).
@@ -72,6 +77,7 @@ pub(crate) struct ConnectQuery {
 )]
 pub(crate) async fn connect(State(service): State<Service>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
+    let is_last = Exchange::of(&parts).known().is_last;
     match accept(&service, &mut parts).await {
         Ok((opening, response)) => {
             service.signal.counters.opened();
@@ -80,7 +86,12 @@ pub(crate) async fn connect(State(service): State<Service>, request: Request) ->
         }
         Err(problem) => {
             service.signal.counters.refused();
-            problem.into_response()
+            let mut response = problem.into_response();
+            if is_last {
+                // Others wait for its descriptor.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
     }
 }
@@ -97,6 +108,12 @@ async fn accept(service: &Service, parts: &mut Parts) -> Result<(Opening, Respon
     }
     if !origin::is_welcome(&parts.headers, &config.origins) {
         return Err(ORIGIN_REFUSED.with("Add it to `signal.origins`."));
+    }
+    if Exchange::of(parts).known().is_last {
+        descriptors::say_short(Purpose::Signal);
+        return Err(NOT_READY
+            .with("This node has no descriptor left for another socket; connect again later, or to another one.")
+            .retry_after(FULL_PAUSE));
     }
     let offered = Offered::read(&parts.headers, config.bearer_subprotocol)?;
     let Query(query) = Query::<ConnectQuery>::from_request_parts(parts, &()).await?;

@@ -1,11 +1,15 @@
 //! A limit of 64 descriptors.
 
 use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio_tungstenite::tungstenite;
 
 use super::{Call, SOON, lines};
+use crate::signal_support::{self as signaling, Issuer, Socket};
 use crate::support::nodes::until;
 use crate::support::server::TestDirectory;
 use crate::support::{Client, Http, Server, Setup, Tool};
@@ -57,6 +61,83 @@ fn a_server_that_is_full_is_named_obeys_and_recovers() {
     Client::new(server.address()).allocate().unwrap();
     let open = TcpStream::connect(server.address()).unwrap();
     assert!(!is_closed(&open));
+    call.goes_on();
+    call.end();
+    assert!(server.process.exit().is_none());
+}
+
+#[tokio::test]
+async fn signaling_sockets_leave_some_for_those_who_look() {
+    let (issuer, directory) = (Issuer::new(), TestDirectory::new("few-sockets"));
+    let jwks = directory.path().join("jwks.json");
+    std::fs::write(&jwks, issuer.jwks()).unwrap();
+    let setup = Setup::default()
+        .loopback_peers()
+        .with("jwt.issuer", r#""https://auth.example/realms/m""#)
+        .with("jwt.audience", r#"["rtc-signal"]"#)
+        .with("jwt.keys_file", format!("{jwks:?}"))
+        .with("runtime.shards", 1)
+        .with("listen.tcp", "[]")
+        .with("listen.tls", "[]")
+        .with("signal.connects_per_second", 0)
+        .with("signal.unauthenticated_per_address_max", 1000);
+    let mut server = Server::start_with(limited(64), setup);
+    let mut call = Call::begin(&server);
+    let open = async |user: &str| {
+        let localhost = Ipv4Addr::LOCALHOST.into();
+        let socket = Socket::try_open_from(localhost, server.http, &[]).await?;
+        Ok::<_, tungstenite::Error>(
+            signaling::Client::hello(socket, localhost, &issuer.token(user, "web")).await,
+        )
+    };
+    let mut clients = Vec::new();
+    let refused = loop {
+        match open(&format!("user-{}", clients.len())).await {
+            Ok(client) => clients.push(client),
+            Err(tungstenite::Error::Http(answer)) => break answer,
+            Err(error) => panic!("{error} after {}", clients.len()),
+        }
+    };
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["connection"]),
+        (503, &"close".parse().unwrap())
+    );
+    assert!(refused.headers().contains_key("retry-after"), "{refused:?}");
+    assert!(clients.len() >= 8, "{}", clients.len());
+    assert!(open("late").await.is_err());
+    let told = lines(&server, "Descriptors are used up");
+    assert_eq!(told.len(), 1, "once a minute: {told:?}");
+    assert!(told[0].contains("LimitNOFILE") && told[0].contains("limit=64"), "{told:?}");
+
+    // Those who are there go on, those who look are answered, and so is the operator.
+    let last = clients.len() - 1;
+    for (from, to) in [(0, last), (last, 0), (1, 2)] {
+        clients[from]
+            .request(json!({ "type": "message", "to": { "user": format!("user-{to}") }, "data": from }))
+            .await;
+        assert_eq!(clients[to].expect("message").await["data"], from);
+    }
+    call.goes_on();
+    for _ in 0..8 {
+        assert_eq!(Http::get(server.http, "/readyz").send().status, 200);
+        assert_eq!(server.metric("process_max_fds", &[]), 64.0);
+    }
+    server.get("/v1/nodes").expect(200);
+
+    for mut client in clients.drain(..2) {
+        client.send(json!({ "type": "bye" })).await;
+        client.closed().await;
+    }
+    // Others get in, as many as have left.
+    let deadline = Instant::now() + SOON;
+    while clients.len() <= last {
+        match open(&format!("new-{}", clients.len())).await {
+            Ok(client) => clients.push(client),
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+    clients[last].request(json!({ "type": "message", "to": { "user": "user-2" }, "data": "new" })).await;
+    assert_eq!(clients[0].expect("message").await["data"], "new");
     call.goes_on();
     call.end();
     assert!(server.process.exit().is_none());
