@@ -18,12 +18,13 @@ use super::{
     frame::{self, Destination, Header, Message, Unknown},
     keys,
     pushes::Pushes,
-    registry::Refused,
-    shared::{Shared, lock},
+    registry::{Admitted, Refused},
+    seal::Sealer,
+    shared::{Shared, lock, started_millis},
     signals,
 };
 use crate::{
-    cluster::clock::unix_millis,
+    cluster::{Ask, clock::unix_millis},
     telemetry::{Seldom, uptime},
 };
 
@@ -31,6 +32,9 @@ use crate::{
 const BATCH: usize = 64;
 /// Questions of other nodes that are worked on at once; more are left unanswered.
 const HANDLED_MAX: usize = 256;
+
+/// What mends clocks that differ or were wrong.
+const CLOCKS_MEND: &str = "let chrony or systemd-timesyncd set the clock of every node (timedatectl)";
 
 /// Counts what this run of this node has sent.
 #[derive(Default)]
@@ -129,7 +133,12 @@ fn open(shared: &Shared, channel: &[u8], frame: &[u8]) -> Option<(Header, Messag
     if header.source == shared.own.id {
         return is_own(shared, &header, &message).then_some((header, message, false));
     }
-    match shared.registry.admit(&header, &sealer, unix_millis()) {
+    let mut judged = shared.registry.admit(&header, &sealer, unix_millis());
+    if judged == Err(Refused::Unproved) && is_proved(shared, &header, &message, &sealer) {
+        judged = shared.registry.admit(&header, &sealer, unix_millis());
+        judged = judged.map(|admitted| Admitted { is_new: true, ..admitted });
+    }
+    match judged {
         Ok(admitted) => {
             if admitted.is_new {
                 forget(shared, &header.source);
@@ -144,6 +153,44 @@ fn open(shared: &Shared, channel: &[u8], frame: &[u8]) -> Option<(Header, Messag
             None
         }
     }
+}
+
+/// Whether a run with a lower number than one before answers what it was just asked: then it is the one that goes on,
+/// started when its clock had gone back, and nothing that is played again. If it was not asked yet, it is.
+fn is_proved(shared: &Shared, header: &Header, message: &Message, sealer: &Arc<Sealer>) -> bool {
+    static BEHIND: Seldom = Seldom::new(Duration::from_secs(60));
+    let answered = match message {
+        Message::Reply { id, .. } | Message::NotUnderstood { id } | Message::Unknown(Unknown::Reply(id)) => {
+            Some(*id)
+        }
+        Message::Heartbeat(_)
+        | Message::Leave
+        | Message::Rows { .. }
+        | Message::Quotas { .. }
+        | Message::TellQuotas
+        | Message::Events(_)
+        | Message::Request { .. }
+        | Message::Unknown(Unknown::Request(_) | Unknown::Other) => None,
+    };
+    if let Some(before) = answered.and_then(|id| shared.registry.prove(header, id, sealer)) {
+        if BEHIND.permit(uptime()).is_some() {
+            tracing::warn!(
+                node = %header.source,
+                seconds = started_millis(before).saturating_sub(started_millis(header.incarnation)) / 1000,
+                mend = CLOCKS_MEND,
+                "A node was started with a clock behind the one it was started with before; it has proved that it is \
+                 there now, and is heard."
+            );
+        }
+        return true;
+    }
+    let question = shared.questions.number();
+    if shared.registry.doubt(header, question) {
+        // Any question would do: this one changes nothing.
+        let ask = Ask::Apply(Vec::new());
+        shared.tell(&header.source, header.incarnation, Message::Request { id: question, ask });
+    }
+    false
 }
 
 /// What this node sent itself: it proves the bus. What another process sends in its name is a mistake. Answers whether
@@ -170,6 +217,7 @@ fn refuse(header: &Header, refused: Refused) {
         tracing::warn!(
             node = %header.source,
             seconds,
+            mend = CLOCKS_MEND,
             "A message was refused for its age: it was played again, or the clocks of the two nodes differ."
         );
     }

@@ -36,8 +36,10 @@
 //!
 //! A frame of the bus names its sender, the sender's run and its number, and is sealed with them and with its
 //! destination (one run of one node, or all) under a key of that run alone. Each number is taken once, a run that is over
-//! is not heard again, and what is older than a minute is refused: clocks must agree to that. Signaling relays have
-//! frames of the same kind with a key and numbers of their own.
+//! is not heard again, and what is older than a minute is refused: clocks must agree to that. Runs are numbered by the
+//! time of their start; one with a lower number than a run before, since its clock went back, is heard once it answers a
+//! question of now and the run before is silent. Signaling relays have frames of the same kind with a key and numbers of
+//! their own.
 
 mod bounds;
 mod bus;
@@ -101,7 +103,7 @@ use self::{
     outbox::Events,
     registry::Registry,
     seal::Keys,
-    shared::{Options, Outbox, Questions, Shared, lock},
+    shared::{Options, Outbox, Questions, Shared, lock, new_run},
     signals::Signals,
 };
 use super::{
@@ -139,8 +141,7 @@ impl Redis {
             return Err(OpenError::Peers("redis.cluster_key_file holds no key".to_owned()));
         }
         let started = unix_millis();
-        // Later runs of a node have greater numbers, so that those before are known to be over.
-        own.incarnation = (started << 20) | (own.incarnation & 0xf_ffff);
+        own.incarnation = new_run(started, own.incarnation);
         own.told = started;
         let keys = Keys::new(&config.redis.cluster_keys);
         let counters = Arc::new(Counters::default());

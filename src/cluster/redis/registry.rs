@@ -19,6 +19,10 @@ use crate::cluster::{NodeId, NodeInfo, Nodes};
 const NODES_MAX: usize = 1024;
 /// What two clocks may differ by when a frame is judged against the start of this node.
 const SKEW_MILLIS: u64 = 5000;
+/// A run that was silent for so long may be followed by one with a lower number: more than two of its heartbeats.
+const SILENT: Duration = Duration::from_secs(5);
+/// How often a node is asked for a proof that its run goes on now.
+const PROOF_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a frame is refused although it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub(super) enum Refused {
     Replayed,
     /// It is too old, or from the future.
     Clock,
+    /// Its run has a lower number than one before: it was played again, or the clock of its node went back between two
+    /// starts. What it answers to a question of now tells which.
+    Unproved,
     /// There are too many nodes.
     TooMany,
 }
@@ -50,6 +57,10 @@ pub(super) struct Registry {
 
 struct Known {
     incarnation: u64,
+    /// The highest number of a run: one above it is new, others have to prove that they are not over.
+    top: u64,
+    /// The run that was asked for a proof last, by which question and when.
+    asked: Option<(u64, u64, Instant)>,
     /// `None` until it says how it does, and after its lease.
     info: Option<NodeInfo>,
     sealer: Arc<Sealer>,
@@ -143,9 +154,9 @@ impl Registry {
         let mut admitted = Admitted::default();
         let count = known.len();
         let node = match known.get_mut(&header.source) {
-            Some(node) if header.incarnation < node.incarnation => return Err(Refused::Replayed),
+            Some(node) if node.must_prove(header.incarnation) => return Err(Refused::Unproved),
             Some(node) => {
-                if header.incarnation > node.incarnation {
+                if header.incarnation != node.incarnation {
                     *node = Known::new(header.incarnation, sealer);
                     admitted.is_new = true;
                 }
@@ -167,6 +178,33 @@ impl Registry {
         Ok(admitted)
     }
 
+    /// Whether the run of a frame that was refused as [`Refused::Unproved`] is to be asked for a proof now: `question` is
+    /// what to ask.
+    pub(super) fn doubt(&self, header: &Header, question: u64) -> bool {
+        let mut known = self.lock();
+        let Some(node) = known.get_mut(&header.source) else { return false };
+        if !node.is_silent() || node.asked.is_some_and(|(_, _, at)| at.elapsed() < PROOF_EVERY) {
+            return false;
+        }
+        node.asked = Some((header.incarnation, question, Instant::now()));
+        true
+    }
+
+    /// Takes an answer of such a run, which only it could seal, and only after it was asked: it is the one that goes on,
+    /// if the one before is silent. Its frames are taken from now on. Answers the run before.
+    pub(super) fn prove(&self, header: &Header, question: u64, sealer: &Arc<Sealer>) -> Option<u64> {
+        let mut known = self.lock();
+        let node = known.get_mut(&header.source)?;
+        let is_asked =
+            node.asked.is_some_and(|(run, asked, _)| (run, asked) == (header.incarnation, question));
+        if !is_asked || !node.is_silent() {
+            return None;
+        }
+        let (top, before) = (node.top, node.incarnation);
+        *node = Known { top, ..Known::new(header.incarnation, sealer) };
+        Some(before)
+    }
+
     /// Takes over how a node does. Answers whether it comes back after its lease, or for the first time.
     ///
     /// How fresh that is counts from `now`, when it is heard: clocks that differ by seconds must not make a node silent.
@@ -186,7 +224,7 @@ impl Registry {
     pub(super) fn read(&self, keys: &Keys, info: NodeInfo, now: u64) -> bool {
         let mut known = self.lock();
         let is_recent = info.told.abs_diff(now) <= AGE_MAX_MILLIS;
-        let is_known = known.get(&info.id).is_some_and(|node| node.incarnation >= info.incarnation);
+        let is_known = known.get(&info.id).is_some_and(|node| node.top >= info.incarnation);
         if !is_recent || is_known || known.len() >= NODES_MAX {
             return false;
         }
@@ -241,6 +279,8 @@ impl Known {
     fn new(incarnation: u64, sealer: &Arc<Sealer>) -> Self {
         Self {
             incarnation,
+            top: incarnation,
+            asked: None,
             info: None,
             sealer: Arc::clone(sealer),
             window: Window::default(),
@@ -249,6 +289,16 @@ impl Known {
             broadcast: 0,
             heard: Instant::now(),
         }
+    }
+
+    /// Whether a run may be one that is over.
+    const fn must_prove(&self, incarnation: u64) -> bool {
+        incarnation != self.incarnation && incarnation <= self.top
+    }
+
+    /// Whether it has left, or seems to be gone.
+    fn is_silent(&self) -> bool {
+        self.info.is_none() || self.heard.elapsed() > SILENT
     }
 }
 
@@ -286,7 +336,40 @@ mod tests {
         let (registry, sealer) = registry();
         registry.admit(&header(5, 7, 0, NOW), &sealer, NOW).unwrap();
         assert!(registry.admit(&header(6, 1, 0, NOW), &sealer, NOW).unwrap().is_new);
-        assert_eq!(registry.admit(&header(5, 8, 0, NOW), &sealer, NOW), Err(Refused::Replayed));
+        assert_eq!(registry.admit(&header(5, 8, 0, NOW), &sealer, NOW), Err(Refused::Unproved));
+    }
+
+    #[test]
+    fn a_lower_run_is_taken_once_it_answers_and_the_higher_one_is_over_then() {
+        let (registry, sealer) = registry();
+        registry.admit(&header(9, 7, 1, NOW), &sealer, NOW).unwrap();
+        registry.heard(info("a", 9), NOW);
+        let later = header(5, 1, 1, NOW);
+        assert!(!registry.doubt(&later, 1), "the higher one was just heard");
+        registry.leave("a");
+        assert_eq!(registry.prove(&later, 1, &sealer), None, "nobody asked");
+        assert!(registry.doubt(&later, 2));
+        assert!(!registry.doubt(&later, 3), "not more often than once a second");
+        assert_eq!(registry.prove(&later, 3, &sealer), None, "another question");
+        assert_eq!(registry.prove(&header(4, 1, 0, NOW), 2, &sealer), None, "another run");
+        assert_eq!(registry.admit(&later, &sealer, NOW), Err(Refused::Unproved));
+        assert_eq!(registry.prove(&later, 2, &sealer), Some(9));
+        assert_eq!(registry.prove(&later, 2, &sealer), None, "once");
+        assert!(registry.admit(&later, &sealer, NOW).is_ok());
+        for over in [9, 7, 4] {
+            let replayed = registry.admit(&header(over, 8, 0, NOW), &sealer, NOW);
+            assert_eq!(replayed, Err(Refused::Unproved), "{over}");
+        }
+        assert!(registry.admit(&header(10, 1, 0, NOW), &sealer, NOW).unwrap().is_new);
+    }
+
+    #[test]
+    fn a_run_that_goes_on_is_not_replaced_by_a_lower_one_that_answers() {
+        let (registry, sealer) = registry();
+        registry.admit(&header(9, 7, 1, NOW), &sealer, NOW).unwrap();
+        assert!(registry.doubt(&header(5, 1, 1, NOW), 1), "it has not said how it does");
+        registry.heard(info("a", 9), NOW);
+        assert_eq!(registry.prove(&header(5, 2, 0, NOW), 1, &sealer), None);
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Shared {
 
     /// Tells the signaling relay of this node who is there.
     pub(super) fn review_nodes(&self) {
-        self.signals.review(&self.registry.others());
+        self.signals.review(|| self.registry.others());
     }
 
     /// Sends a message to all.
@@ -210,9 +210,14 @@ pub(super) struct Questions {
 }
 
 impl Questions {
+    /// A number that no question of this run has had.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// A new question to a node; `None` if too many wait. It is forgotten when the guard goes.
     pub(super) fn ask(&self, node: &str) -> Option<(Question<'_>, oneshot::Receiver<Reply>)> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = self.number();
         let (sender, receiver) = oneshot::channel();
         let mut waiting = lock(&self.waiting);
         if waiting.len() >= QUESTIONS_MAX {
@@ -257,6 +262,20 @@ pub(super) fn jitter(duration: Duration) -> Duration {
     // Without random bytes all wait the full time.
     let part = if getrandom::fill(&mut byte).is_ok() { f64::from(byte[0]) / 255.0 } else { 1.0 };
     duration.mul_f64(0.5 + 0.5 * part)
+}
+
+/// Bits of a run's number below the time of its start.
+const RANDOM_BITS: u32 = 20;
+
+/// The number of a run: greater than those of earlier runs unless the clock went back, so that those are known to be
+/// over.
+pub(super) const fn new_run(started_millis: u64, random: u64) -> u64 {
+    (started_millis << RANDOM_BITS) | (random & ((1 << RANDOM_BITS) - 1))
+}
+
+/// When a run began, in milliseconds since the Unix epoch by the clock it had.
+pub(super) const fn started_millis(incarnation: u64) -> u64 {
+    incarnation >> RANDOM_BITS
 }
 
 /// The run of a node that sealed something, and what it sealed.

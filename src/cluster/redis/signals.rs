@@ -103,9 +103,9 @@ impl Signals {
         }
     }
 
-    /// Says which nodes there are.
-    pub(super) fn review(&self, nodes: &[(NodeId, u64)]) {
-        lock(&self.told).review(nodes);
+    /// Says which nodes there are; asked for under the lock, so that what is told last is what is known last.
+    pub(super) fn review(&self, nodes: impl FnOnce() -> Vec<(NodeId, u64)>) {
+        lock(&self.told).review(&nodes());
     }
 
     /// A node has left.
@@ -318,10 +318,10 @@ mod tests {
         signals.connect(Arc::clone(&log) as _, &nodes(&[("b", 1)]));
         signals.set_bus(true);
         signals.set_bus(true);
-        signals.review(&nodes(&[("b", 2), ("c", 1)]));
+        signals.review(|| nodes(&[("b", 2), ("c", 1)]));
         assert_eq!(log.take(), ["bus false", "up b 1", "bus true", "up b 2", "up c 1"]);
         // The bus has only just begun to work: who is not heard yet is not missed.
-        signals.review(&nodes(&[("c", 1)]));
+        signals.review(|| nodes(&[("c", 1)]));
         signals.set_bus(false);
         signals.left("c");
         signals.left("c");

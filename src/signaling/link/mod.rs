@@ -84,14 +84,15 @@ impl Default for Links {
 }
 
 impl Server {
-    /// Another node is there: its first heartbeat, or a new run of it.
+    /// Another node is there: its first heartbeat, or a new run of it. Which run is the one that goes on is for the
+    /// cluster to know: its number may be lower than that of the run before.
     pub fn handle_node_up(&mut self, now: Now, node: &NodeName, run: u64) {
         if *node == self.setup.node {
             return;
         }
         self.links.now = now;
         match self.links.by_node.get_mut(node) {
-            Some(link) if link.run > run || link.run == run && link.is_up => return,
+            Some(link) if link.run == run && link.is_up => return,
             Some(link) if link.run == run => {
                 // It was given up, and all that was known of it with it; it may have done the same.
                 link.is_up = true;

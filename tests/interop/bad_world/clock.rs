@@ -57,7 +57,7 @@ int gettimeofday(struct timeval *out, void *zone) {
 "#;
 
 /// The clock of a process.
-struct Shim {
+pub(super) struct Shim {
     library: PathBuf,
     path: PathBuf,
     file: File,
@@ -65,7 +65,7 @@ struct Shim {
 }
 
 impl Shim {
-    fn build() -> Self {
+    pub(super) fn build() -> Self {
         let directory = TestDirectory::new("clock");
         let [source, library, path] =
             ["clock.c", "clock.so", "offset"].map(|name| directory.path().join(name));
@@ -80,7 +80,7 @@ impl Shim {
     }
 
     /// Sets the clock so many seconds ahead.
-    fn set(&self, seconds: i64) {
+    pub(super) fn set(&self, seconds: i64) {
         self.file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 
@@ -88,6 +88,12 @@ impl Shim {
         let mut command = Command::new(env!("CARGO_BIN_EXE_iceway"));
         command.env("LD_PRELOAD", &self.library).env("TEST_CLOCK", &self.path);
         command
+    }
+
+    /// The words before a program that give it this clock.
+    pub(super) fn words(&self) -> [String; 3] {
+        let [library, path] = [&self.library, &self.path].map(|path| path.display());
+        ["env".to_owned(), format!("LD_PRELOAD={library}"), format!("TEST_CLOCK={path}")]
     }
 }
 

@@ -2,6 +2,7 @@
 //! line with its mend, what is up goes on, and all is well again when the cause is gone.
 
 mod clock;
+mod clock_signaling;
 mod descriptors;
 mod redis;
 mod stranger;
